@@ -1,0 +1,21 @@
+// What an op needs to run, passed to every call: no globals.
+#pragma once
+
+#include "core/arena.h"
+#include "core/cpu_info.h"
+#include "core/trace.h"
+
+namespace hg {
+
+/// meta checks shapes and counts memory and work but computes nothing.
+enum class Device { meta, cpu, cuda };
+
+struct Context {
+  Device device = Device::cpu;
+  CpuInfo cpu;
+  Arena activations{"activations"};  ///< what forward keeps for backward
+  Arena scratch{"scratch"};          ///< what an op, or one block's backward, needs for a moment
+  Trace* trace = nullptr;            ///< counts and times ops when set
+};
+
+}  // namespace hg

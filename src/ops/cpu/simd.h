@@ -1,0 +1,120 @@
+// Vectors of f32 for kernels, on GCC's vector extension: 16 lanes with AVX-512, 8 with AVX2. bf16
+// is widened at load and rounded at store. Only for files in ops/cpu/kernels.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "ops/cpu/isa.h"
+
+#define HG_INLINE inline __attribute__((always_inline))
+
+namespace hg {
+// Another name per instruction set, so that the linker never takes one's function for the other's.
+#define HG_CONCAT2(a, b) a##b
+#define HG_CONCAT(a, b) HG_CONCAT2(a, b)
+inline namespace HG_CONCAT(simd_, HEADGATE_ISA) {
+
+inline constexpr std::int64_t kLanes = kIsa == Isa::avx512 ? 16 : 8;
+using F32 = float __attribute__((vector_size(kLanes * 4)));
+using U32 = std::uint32_t __attribute__((vector_size(kLanes * 4)));
+using I32 = std::int32_t __attribute__((vector_size(kLanes * 4)));
+using U16 = std::uint16_t __attribute__((vector_size(kLanes * 2)));
+
+/// A whole vector, or the `count` elements that are left at the end of a row.
+struct Full {
+  static constexpr std::int64_t count = kLanes;
+};
+struct Tail {
+  std::int64_t count;
+};
+
+/// Calls fn(i, lanes) for i = 0, kLanes, 2 kLanes ... below n; lanes is Full, at the end Tail.
+template <class Fn>
+HG_INLINE void for_lanes(std::int64_t n, Fn&& fn) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) fn(i, Full{});
+  if (i < n) fn(i, Tail{n - i});
+}
+
+HG_INLINE F32 splat(float x) { return F32{} + x; }
+
+HG_INLINE F32 widen(U16 x) { return reinterpret_cast<F32>(__builtin_convertvector(x, U32) << 16); }
+/// To nearest even; NaN stays NaN.
+HG_INLINE U16 round_bf16(F32 x) {
+  const U32 u = reinterpret_cast<U32>(x);
+  const U32 rounded = (u + 0x7fffU + ((u >> 16) & 1U)) >> 16;
+  return __builtin_convertvector(x == x ? rounded : (u >> 16 | 0x40U), U16);
+}
+
+template <class Lanes>
+HG_INLINE F32 load(const float* p, Lanes lanes) {
+  F32 x{};
+  std::memcpy(&x, p, static_cast<std::size_t>(lanes.count) * 4);
+  return x;
+}
+template <class Lanes>
+HG_INLINE F32 load(const bf16* p, Lanes lanes) {
+  U16 x{};
+  std::memcpy(&x, p, static_cast<std::size_t>(lanes.count) * 2);
+  return widen(x);
+}
+template <class Lanes>
+HG_INLINE void store(float* p, F32 x, Lanes lanes) {
+  std::memcpy(p, &x, static_cast<std::size_t>(lanes.count) * 4);
+}
+template <class Lanes>
+HG_INLINE void store(bf16* p, F32 x, Lanes lanes) {
+  const U16 rounded = round_bf16(x);
+  std::memcpy(p, &rounded, static_cast<std::size_t>(lanes.count) * 2);
+}
+template <class T>
+HG_INLINE F32 load(const T* p) {
+  return load(p, Full{});
+}
+template <class T>
+HG_INLINE void store(T* p, F32 x) {
+  store(p, x, Full{});
+}
+
+HG_INLINE F32 max(F32 a, F32 b) { return a > b ? a : b; }
+HG_INLINE F32 min(F32 a, F32 b) { return a < b ? a : b; }
+
+/// Sum and maximum over the lanes, pairwise: the order is the same everywhere.
+HG_INLINE float reduce_add(F32 x) {
+  for (std::int64_t half = kLanes / 2; half > 0; half /= 2) {
+    for (std::int64_t i = 0; i < half; ++i) x[i] += x[i + half];
+  }
+  return x[0];
+}
+HG_INLINE float reduce_max(F32 x) {
+  float m = x[0];
+  for (std::int64_t i = 1; i < kLanes; ++i) m = x[i] > m ? x[i] : m;
+  return m;
+}
+
+/// e^x to 2 units in the last place; 0 below -87.3, the value at 88.7 above.
+HG_INLINE F32 exp(F32 x) {
+  // x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 is taken off in two parts to keep r exact. The
+  // polynomial is the minimax one of Cephes' expf.
+  const F32 clamped = min(max(x, splat(-87.3F)), splat(88.7F));
+  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it leaves round(x) in the low bits
+  const F32 shifted = clamped * 1.44269504088896341F + kRound;
+  const F32 n = shifted - kRound;
+  const F32 r = clamped - n * 0.693359375F - n * -2.12194440e-4F;
+  F32 p = splat(1.9875691500e-4F);
+  p = p * r + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  p = p * r * r + r + 1.0F;
+  const I32 exponent = reinterpret_cast<I32>(shifted) << 23;  // n in the exponent field
+  const F32 y = reinterpret_cast<F32>(reinterpret_cast<I32>(p) + exponent);
+  return x < -87.3F ? splat(0.0F) : (x == x ? y : x);
+}
+
+HG_INLINE F32 sigmoid(F32 x) { return 1.0F / (1.0F + exp(-x)); }
+
+}  // namespace simd
+}  // namespace hg

@@ -1,0 +1,23 @@
+// Every limit that tests compare floating-point results with, and where it comes from.
+#pragma once
+
+#include "core/dtype.h"
+
+namespace hg::test {
+
+/// Central differences in f32 with step h = 1e-2: the truncation error is about h^2, the rounding
+/// error 6e-8 |loss| / h; both stay below this, relative to the gradient's norm.
+inline constexpr double kFiniteDifference = 2e-3;
+
+/// Relative error in norm of a result that was computed from, and stored as, `dtype`, against the
+/// same op in f32: one rounding at each load and at the store, 2^-9 each, and a margin for values
+/// that are rounded in between.
+constexpr double rounding(DType dtype) { return dtype == DType::bf16 ? 8e-3 : 1e-6; }
+
+/// Sums of the same terms in another order, f32, at the lengths that tests use.
+inline constexpr double kReordered = 2e-6;
+
+/// Gradients of the whole model against PyTorch, f32, relative error in norm per tensor.
+inline constexpr double kPyTorchF32 = 1e-4;
+
+}  // namespace hg::test

@@ -1,0 +1,3 @@
+#include "core/log.h"
+
+int main() { hg::init_logging(); }
