@@ -1,0 +1,127 @@
+// Owns a model's parameters, their gradients and the optimizer's state, in flat memory per unit
+// (embedding, each layer, head). A unit is what a sharded layout gathers and releases at a time; with one
+// rank every unit is always there.
+#pragma once
+
+#include <deque>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/context.h"
+
+namespace hg {
+
+using UnitId = int;
+using ParamId = int;
+
+/// How a parameter starts: all ones, or normal with this standard deviation.
+struct Init {
+  enum class Kind { ones, normal } kind;
+  float std = 0;
+
+  static Init ones() { return {Kind::ones}; }
+  static Init normal(float std) { return {Kind::normal, std}; }
+};
+
+/// One parameter as the model declares it.
+struct ParamSpec {
+  /// Elements of one purpose, such as the gate's rows inside the fused projection: for counts.
+  struct Part {
+    std::string kind;
+    std::int64_t numel;
+  };
+  std::string name;  // unique in the model; seeds the initial values
+  Shape shape;
+  Init init;
+  bool decay;               // takes part in weight decay
+  std::vector<Part> parts;  // sums to the shape's elements
+};
+
+/// What the optimizer updates at once: one parameter, flat.
+struct ParamState {
+  const ParamSpec& spec;
+  Tensor master, m, v;  // [N] f32
+  Tensor working;       // [N] bf16; absent where the model computes with the master
+  Tensor gradient;      // [N] f32
+};
+
+class ParamStore;
+
+/// The weights of one unit, in the element type that the model computes with.
+class Weights {
+ public:
+  Weights(const ParamStore& store, UnitId unit) : store_(store), unit_(unit) {}
+  ConstTensor operator[](ParamId id) const;
+
+ private:
+  const ParamStore& store_;
+  UnitId unit_;
+};
+
+/// The gradients of one unit, f32. `accumulate` is false for the first micro-batch of a step: then
+/// backward overwrites.
+class Gradients {
+ public:
+  Gradients(const ParamStore& store, UnitId unit, bool accumulate)
+      : accumulate(accumulate), store_(store), unit_(unit) {}
+  Tensor operator[](ParamId id) const;
+
+  bool accumulate;
+
+ private:
+  const ParamStore& store_;
+  UnitId unit_;
+};
+
+class ParamStore {
+ public:
+  UnitId begin_unit(std::string name);
+  /// Adds a parameter to the unit begun last.
+  ParamId add(ParamSpec spec);
+
+  /// What is kept beside the working weights.
+  enum class Purpose { inference, training };
+  /// Lays all units out, in `compute` precision. On Device::meta nothing but addresses is handed out.
+  void allocate(Device device, DType compute, Purpose purpose);
+  /// Draws initial values by (seed, name, index): the same for every topology and thread count.
+  void initialize(std::uint64_t seed);
+  /// Writes the working copy from the master weights, after these were loaded.
+  void refresh_working(Context& ctx);
+
+  Weights weights(UnitId unit) const { return {*this, unit}; }
+  Gradients gradients(UnitId unit, bool accumulate) const { return {*this, unit, accumulate}; }
+
+  /// Every parameter with its state, in the order they were added.
+  std::vector<ParamState> states() const;
+  /// All gradients of a unit, [N] f32, zero in the padding between parameters.
+  Tensor flat_gradients(UnitId unit) const;
+
+  std::span<const ParamSpec> specs() const { return specs_; }
+  int units() const { return static_cast<int>(units_.size()); }
+  const std::string& unit_name(UnitId unit) const { return units_[static_cast<std::size_t>(unit)].name; }
+  DType compute_dtype() const { return compute_; }
+  /// The memory behind it, by category.
+  std::vector<const Arena*> arenas() const;
+
+ private:
+  struct Unit {
+    std::string name;
+    std::int64_t size = 0;  // elements, padded
+    Tensor master, m, v, working, gradient;
+  };
+  friend class Weights;
+  friend class Gradients;
+  Tensor part(const Tensor& flat, ParamId id) const;
+  const Unit& unit_of(ParamId id) const;
+
+  std::vector<ParamSpec> specs_;
+  std::vector<UnitId> unit_ids_;         // of each parameter
+  std::vector<std::int64_t> offsets_;    // of each parameter in its unit
+  std::vector<Unit> units_;
+  DType compute_ = DType::f32;
+  Arena working_{"weights"}, master_{"master weights"}, gradients_{"gradients"}, m_{"adam m"}, v_{"adam v"};
+};
+
+}  // namespace hg

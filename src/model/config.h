@@ -1,0 +1,107 @@
+// The shape of a model. Keys carry the names that Hugging Face configurations use.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "core/config.h"
+
+namespace hg {
+
+/// The gate on the attention output (arXiv 2505.06708, position G1), computed from the
+/// pre-normalised hidden state: none, one score per head, or one per element.
+enum class Gate { none, headwise, elementwise };
+
+/// What backward makes again instead of keeping: nothing; the results of cheap ops (norms, RoPE, gate,
+/// SwiGLU); or everything but each block's input.
+enum class Recompute { none, cheap, block };
+
+template <>
+struct EnumNames<Gate> {
+  static constexpr std::pair<Gate, std::string_view> values[] = {
+      {Gate::none, "none"}, {Gate::headwise, "headwise"}, {Gate::elementwise, "elementwise"}};
+};
+template <>
+struct EnumNames<Recompute> {
+  static constexpr std::pair<Recompute, std::string_view> values[] = {
+      {Recompute::none, "none"}, {Recompute::cheap, "cheap"}, {Recompute::block, "block"}};
+};
+
+struct AttentionConfig {
+  Gate gate = Gate::elementwise;
+  bool qk_norm = true;
+
+  void fields(auto&& f) {
+    f("gate", gate, "sigmoid gate on the attention output, before the output projection");
+    f("qk_norm", qk_norm, "RMSNorm over each query and key head, before RoPE");
+  }
+};
+
+struct ModelConfig {
+  std::int64_t vocab_size = 0;
+  std::int64_t hidden_size = 0;
+  std::int64_t num_hidden_layers = 0;
+  std::int64_t num_attention_heads = 0;
+  std::int64_t num_key_value_heads = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t intermediate_size = 0;
+  std::int64_t max_position_embeddings = 4096;
+  double rope_theta = 10000;
+  double partial_rotary_factor = 1;
+  double rms_norm_eps = 1e-6;
+  bool tie_word_embeddings = true;
+  double initializer_range = 0.02;
+  bool depth_scaled_init = false;
+  AttentionConfig attention;
+
+  void fields(auto&& f) {
+    f("vocab_size", vocab_size, "rows of the embedding; ids are below this", required, at_least(2));
+    f("hidden_size", hidden_size, "width of the residual stream", required, at_least(1));
+    f("num_hidden_layers", num_hidden_layers, "decoder blocks", required, at_least(1));
+    f("num_attention_heads", num_attention_heads, "query heads", required, at_least(1));
+    f("num_key_value_heads", num_key_value_heads, "key and value heads (GQA)", required, at_least(1));
+    f("head_dim", head_dim, "width of a head", required, at_least(8));
+    f("intermediate_size", intermediate_size, "width of the SwiGLU", required, at_least(1));
+    f("max_position_embeddings", max_position_embeddings, "longest document part", at_least(1));
+    f("rope_theta", rope_theta, "base of the rotary frequencies", positive);
+    f("partial_rotary_factor", partial_rotary_factor, "share of a head that is rotated", positive);
+    f("rms_norm_eps", rms_norm_eps, "added to the mean square", positive);
+    f("tie_word_embeddings", tie_word_embeddings, "the head uses the embedding's weight");
+    f("initializer_range", initializer_range, "standard deviation of initial weights", positive);
+    f("depth_scaled_init", depth_scaled_init,
+      "output projections of both branches start smaller by 1 / sqrt(2 layers)");
+    f("attention", attention, "the attention layer");
+  }
+
+  void validate(ConfigProblems& problems) const {
+    if (num_attention_heads % num_key_value_heads != 0) {
+      problems.add("num_key_value_heads", "is {}, which does not divide num_attention_heads = {}",
+                   num_key_value_heads, num_attention_heads);
+    }
+    if (head_dim % 8 != 0 || head_dim > 256) {
+      problems.add("head_dim", "is {}, expected a multiple of 8 up to 256", head_dim);
+    }
+    if (partial_rotary_factor > 1 || rotary_dim() % 2 != 0) {
+      problems.add("partial_rotary_factor",
+                   "is {}: {} of {} dimensions rotated, expected an even number up to head_dim",
+                   partial_rotary_factor, rotary_dim(), head_dim);
+    }
+  }
+
+  std::int64_t heads_per_group() const { return num_attention_heads / num_key_value_heads; }
+  /// The first dimensions of a head that RoPE turns.
+  std::int64_t rotary_dim() const {
+    return static_cast<std::int64_t>(static_cast<double>(head_dim) * partial_rotary_factor);
+  }
+  /// Standard deviation of the projections that write to the residual stream.
+  float output_std() const {
+    const double depth = depth_scaled_init ? std::sqrt(2.0 * static_cast<double>(num_hidden_layers)) : 1;
+    return static_cast<float>(initializer_range / depth);
+  }
+  /// Gate logits of one head and token.
+  std::int64_t gate_width() const {
+    return attention.gate == Gate::none ? 0 : attention.gate == Gate::headwise ? 1 : head_dim;
+  }
+};
+
+}  // namespace hg

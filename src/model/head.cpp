@@ -1,0 +1,89 @@
+#include "model/head.h"
+
+#include <algorithm>
+
+#include "ops/linear.h"
+#include "ops/loss.h"
+
+namespace hg {
+
+Head::Head(ParamStore& store, const ModelConfig& config, ParamId embedding)
+    : unit_(store.begin_unit("head")),
+      vocab_(config.vocab_size),
+      norm_(store, config, "head.norm.weight"),
+      tied_(config.tie_word_embeddings),
+      weight_(embedding) {
+  if (tied_) return;
+  weight_ = store.add({.name = "head.weight",
+                       .shape = {vocab_, config.hidden_size},
+                       .init = Init::normal(static_cast<float>(config.initializer_range)),
+                       .decay = true,
+                       .parts = {{"head", vocab_ * config.hidden_size}}});
+}
+
+std::int64_t Head::chunk_rows(std::int64_t tokens) const {
+  // Enough rows to keep the matrix product busy, few enough that a large vocabulary's logits stay
+  // below 64 Mi elements.
+  constexpr std::int64_t kElements = std::int64_t{1} << 26, kLeast = 128, kMost = 1024;
+  return std::min(tokens, std::clamp(kElements / vocab_, kLeast, kMost));
+}
+
+void Head::chunk_loss(Context& ctx, ConstTensor weight, ConstTensor normed, const Batch& batch,
+                      Chunk chunk, const Loss& loss, Tensor logits, bool backward) const {
+  run(ctx, LinearForward{.y = logits, .x = normed.rows(chunk.begin, chunk.end), .weight = weight});
+  run(ctx, CrossEntropy{.logits = logits,
+                        .loss = loss.loss.rows(chunk.begin, chunk.end),
+                        .lse = loss.lse.rows(chunk.begin, chunk.end),
+                        .targets = batch.targets.rows(chunk.begin, chunk.end),
+                        .z_loss = loss.z_loss,
+                        .scale = 1,
+                        .backward = backward});
+}
+
+void Head::forward(Context& ctx, const Weights& w, const Weights& embedding, const Batch& batch,
+                   Stream& stream, const Loss& loss) const {
+  const ArenaScope scope(ctx.scratch);
+  const std::int64_t tokens = stream.residual.dim(0), rows = chunk_rows(tokens);
+  StreamNorm::Saved s;
+  norm_.forward(ctx, w, stream, stream.spare, s, {.policy = Recompute::none, .pass = Pass::infer});
+  const Tensor logits = ctx.scratch.allocate("logits", s.normed.dtype(), {rows, vocab_});
+  for (std::int64_t begin = 0; begin < tokens; begin += rows) {
+    const Chunk chunk{begin, std::min(begin + rows, tokens)};
+    chunk_loss(ctx, tied_ ? embedding[weight_] : w[weight_], s.normed, batch, chunk, loss,
+               logits.rows(0, chunk.end - chunk.begin), false);
+  }
+}
+
+void Head::forward_backward(Context& ctx, const Weights& w, const Weights& embedding,
+                            const Gradients& g, const Gradients& g_embedding, const Batch& batch,
+                            Stream& stream, const Loss& loss, Tensor d) const {
+  const ArenaScope scope(ctx.scratch);
+  const std::int64_t tokens = stream.residual.dim(0), rows = chunk_rows(tokens);
+  const ConstTensor weight = tied_ ? embedding[weight_] : w[weight_];
+  const Tensor dweight = tied_ ? g_embedding[weight_] : g[weight_];
+  StreamNorm::Saved s;
+  norm_.forward(ctx, w, stream, stream.spare, s, {.policy = Recompute::none, .pass = Pass::infer});
+  const Tensor dnormed = ctx.scratch.allocate("d normed", s.normed.dtype(), s.normed.shape());
+  const Tensor logits = ctx.scratch.allocate("logits", s.normed.dtype(), {rows, vocab_});
+  for (std::int64_t begin = 0; begin < tokens; begin += rows) {
+    const Chunk chunk{begin, std::min(begin + rows, tokens)};
+    const Tensor dlogits = logits.rows(0, chunk.end - chunk.begin);
+    chunk_loss(ctx, weight, s.normed, batch, chunk, loss, dlogits, true);
+    run(ctx, LinearBackwardInput{
+                 .dx = dnormed.rows(chunk.begin, chunk.end), .dy = dlogits, .weight = weight});
+    run(ctx, LinearBackwardWeight{.dweight = dweight,
+                                  .dy = dlogits,
+                                  .x = s.normed.rows(chunk.begin, chunk.end),
+                                  .accumulate = g.accumulate || begin > 0});
+  }
+  norm_.backward(ctx, w, g, dnormed, s, {}, d);
+}
+
+void Head::logits(Context& ctx, const Weights& w, const Weights& embedding, Stream& stream, Tensor y) const {
+  const ArenaScope scope(ctx.scratch);
+  StreamNorm::Saved s;
+  norm_.forward(ctx, w, stream, stream.spare, s, {.policy = Recompute::none, .pass = Pass::infer});
+  run(ctx, LinearForward{.y = y, .x = s.normed, .weight = tied_ ? embedding[weight_] : w[weight_]});
+}
+
+}  // namespace hg

@@ -1,0 +1,105 @@
+#include "model/transformer.h"
+
+#include "ops/embedding.h"
+#include "ops/rope.h"
+
+namespace hg {
+namespace {
+
+ParamId add_embedding(ParamStore& store, const ModelConfig& config) {
+  const std::int64_t v = config.vocab_size, h = config.hidden_size;
+  return store.add({.name = "embedding.weight",
+                    .shape = {v, h},
+                    .init = Init::normal(static_cast<float>(config.initializer_range)),
+                    .decay = true,
+                    .parts = {{"embedding", v * h}}});
+}
+
+std::vector<Block> make_blocks(ParamStore& store, const ModelConfig& config) {
+  std::vector<Block> blocks;
+  for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
+    blocks.emplace_back(store, config, fmt::format("layers.{}", i));
+  }
+  return blocks;
+}
+
+}  // namespace
+
+Transformer::Transformer(const ModelConfig& config, ParamStore& store)
+    : config_(config),
+      store_(store),
+      embedding_unit_(store.begin_unit("embedding")),
+      embedding_(add_embedding(store, config)),
+      blocks_(make_blocks(store, config)),
+      head_(store, config, embedding_),
+      saved_(blocks_.size()) {}
+
+void Transformer::make_tables(Device device, Arena& arena) {
+  const Shape shape{config_.max_position_embeddings, config_.rotary_dim() / 2};
+  rope_ = {.cos = arena.allocate("rope table", DType::f32, shape),
+           .sin = arena.allocate("rope table", DType::f32, shape)};
+  if (device != Device::meta) fill_rope_table(rope_.cos, rope_.sin, config_.rope_theta);
+}
+
+Stream Transformer::embed(Context& ctx, ConstTensor tokens, Arena& arena) const {
+  const Shape shape{tokens.dim(0), config_.hidden_size};
+  const DType dtype = store_.compute_dtype();
+  const Tensor x = arena.allocate("residual", dtype, shape);
+  run(ctx, EmbeddingForward{.y = x, .tokens = tokens, .weight = store_.weights(embedding_unit_)[embedding_]});
+  return {.residual = x,
+          .delta = ctx.scratch.allocate("stream delta", dtype, shape),
+          .spare = ctx.scratch.allocate("stream sum", dtype, shape)};
+}
+
+void Transformer::forward_backward(Context& ctx, const Batch& batch, Recompute recompute, float z_loss,
+                                   bool accumulate, const TokenLosses& losses) {
+  const ArenaScope activations(ctx.activations), scratch(ctx.scratch);
+  const Weights embedding = store_.weights(embedding_unit_);
+  const Gradients g_embedding = store_.gradients(embedding_unit_, accumulate);
+
+  Stream stream = embed(ctx, batch.tokens, ctx.activations);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    blocks_[i].forward(ctx, store_.weights(blocks_[i].unit()), batch, rope_, stream, saved_[i],
+                       {.policy = recompute, .pass = Pass::train});
+  }
+
+  const Tensor d = ctx.scratch.allocate("d stream", stream.delta.dtype(), stream.delta.shape());
+  head_.forward_backward(ctx, store_.weights(head_.unit()), embedding,
+                         store_.gradients(head_.unit(), accumulate), g_embedding, batch, stream,
+                         {.loss = losses.loss, .lse = losses.lse, .z_loss = z_loss}, d);
+
+  for (std::size_t i = blocks_.size(); i-- > 0;) {
+    blocks_[i].backward(ctx, store_.weights(blocks_[i].unit()),
+                        store_.gradients(blocks_[i].unit(), accumulate), batch, rope_, saved_[i],
+                        recompute, d);
+  }
+  run(ctx, EmbeddingBackward{.dweight = g_embedding[embedding_],
+                             .dy = d,
+                             .tokens = batch.tokens,
+                             // A tied head has already written its part.
+                             .accumulate = accumulate || config_.tie_word_embeddings});
+}
+
+void Transformer::forward(Context& ctx, const Batch& batch, const TokenLosses& losses) const {
+  const ArenaScope scratch(ctx.scratch);
+  Stream stream = embed(ctx, batch.tokens, ctx.scratch);
+  Block::Saved s;
+  for (const Block& block : blocks_) {
+    block.forward(ctx, store_.weights(block.unit()), batch, rope_, stream, s,
+                  {.policy = Recompute::none, .pass = Pass::infer});
+  }
+  head_.forward(ctx, store_.weights(head_.unit()), store_.weights(embedding_unit_), batch, stream,
+                {.loss = losses.loss, .lse = losses.lse, .z_loss = 0});
+}
+
+void Transformer::decode(Context& ctx, ConstTensor tokens, ConstTensor positions, std::int64_t first,
+                         std::span<const KeyValueCache> caches, Tensor logits) const {
+  const ArenaScope scratch(ctx.scratch);
+  Stream stream = embed(ctx, tokens, ctx.scratch);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    blocks_[i].decode(ctx, store_.weights(blocks_[i].unit()), positions, first, rope_, stream, caches[i]);
+  }
+  head_.logits(ctx, store_.weights(head_.unit()), store_.weights(embedding_unit_), stream, logits);
+}
+
+}  // namespace hg

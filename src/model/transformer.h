@@ -1,0 +1,50 @@
+// The whole decoder: embedding, blocks, head. Forward and backward are written out by hand; a training
+// step calls forward_backward once per micro-batch.
+#pragma once
+
+#include <vector>
+
+#include "model/head.h"
+
+namespace hg {
+
+/// Loss of a micro-batch, each token by itself.
+struct TokenLosses {
+  Tensor loss, lse;  // [T] f32: cross-entropy, and logsumexp of the logits; 0 without a target
+};
+
+class Transformer {
+ public:
+  /// Declares every parameter in `store`.
+  Transformer(const ModelConfig& config, ParamStore& store);
+
+  /// Makes the RoPE table, from an arena that outlives the model.
+  void make_tables(Device device, Arena& arena);
+
+  /// One micro-batch: losses, and gradients of (sum of losses + z_loss sum of lse^2), added to
+  /// those in the store if `accumulate`. Dividing by the number of targets is left to the optimizer, so
+  /// that a step's gradient does not depend on how it was cut into micro-batches.
+  void forward_backward(Context& ctx, const Batch& batch, Recompute recompute, float z_loss,
+                        bool accumulate, const TokenLosses& losses);
+  /// Losses alone.
+  void forward(Context& ctx, const Batch& batch, const TokenLosses& losses) const;
+  /// Logits, [n, V], of n new tokens of one document behind `first` cached ones. One cache per block.
+  void decode(Context& ctx, ConstTensor tokens, ConstTensor positions, std::int64_t first,
+              std::span<const KeyValueCache> caches, Tensor logits) const;
+
+  const ModelConfig& config() const { return config_; }
+
+ private:
+  Stream embed(Context& ctx, ConstTensor tokens, Arena& arena) const;
+
+  ModelConfig config_;
+  ParamStore& store_;
+  UnitId embedding_unit_;
+  ParamId embedding_;
+  std::vector<Block> blocks_;
+  Head head_;
+  RopeTable rope_;
+  std::vector<Block::Saved> saved_;  // what forward left for backward; of one micro-batch
+};
+
+}  // namespace hg

@@ -1,0 +1,51 @@
+#include "ops/cached_attention.h"
+
+#include <cstring>
+
+#include "core/parallel.h"
+#include "ops/cpu/isa.h"
+
+namespace hg {
+
+void CachedAttention::check() const {
+  const std::int64_t n = q.dim(0), kv = q.dim(1), d = q.dim(3);
+  const DType dtype = q.dtype();
+  check_tensor("cached_attention", "o", o, q.shape(), dtype);
+  check_tensor("cached_attention", "k", k, {k.dim(0), kv, 1, d}, dtype);
+  check_tensor("cached_attention", "v", v, k.shape(), dtype);
+  HG_CHECK(n <= k.dim(0), "cached_attention: {} queries over {} cached positions", n, k.dim(0));
+}
+
+Cost CachedAttention::cost() const {
+  const double products = 2.0 * static_cast<double>(q.numel()) * static_cast<double>(k.dim(0));
+  return {.flops = 2 * products, .bytes = static_cast<double>(k.bytes() + v.bytes())};
+}
+
+Tensor CachedAttention::scratch(Context& ctx) const {
+  return ctx.scratch.allocate("probabilities", DType::f32, {q.dim(0), q.dim(1), q.dim(2), k.dim(0)});
+}
+
+void CachedAttention::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
+
+void CopyRows::check() const {
+  check_tensor("copy_rows", "y", y, x.shape(), x.dtype());
+  HG_CHECK(y.contiguous() && x.stride(3) == 1, "copy_rows: y must be contiguous, and x's rows");
+}
+
+Cost CopyRows::cost() const { return {.flops = 0, .bytes = 2.0 * static_cast<double>(y.bytes())}; }
+
+void CopyRows::cpu(Context&) const {
+  const std::int64_t rows = x.dim(1) * x.dim(2);
+  const auto bytes = x.dim(3) * size_of(x.dtype());
+  parallel_ranges(x.dim(0), 64, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin * rows; i < end * rows; ++i) {
+      const std::int64_t t = i / rows, a = i / x.dim(2) % x.dim(1), b = i % x.dim(2);
+      const std::int64_t from = t * x.stride(0) + a * x.stride(1) + b * x.stride(2);
+      std::memcpy(static_cast<char*>(y.data()) + i * bytes,
+                  static_cast<const char*>(x.data()) + from * size_of(x.dtype()),
+                  static_cast<std::size_t>(bytes));
+    }
+  });
+}
+
+}  // namespace hg

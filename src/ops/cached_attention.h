@@ -1,0 +1,34 @@
+// Attention of a few new tokens over cached keys and values, for generation. Forward only.
+#pragma once
+
+#include "ops/op.h"
+
+namespace hg {
+
+/// The n queries belong to the last n of the P cached positions; each sees the positions up to its own.
+struct CachedAttention {
+  static constexpr std::string_view name = "cached_attention";
+  Tensor o;          // [n, KV, G, D] contiguous
+  ConstTensor q;     // [n, KV, G, D] contiguous
+  ConstTensor k, v;  // [P, KV, 1, D] contiguous
+  float scale;
+
+  void check() const;
+  Cost cost() const;
+  void cpu(Context& ctx) const;
+  /// One row of probabilities for each query head of each token, [n, KV, G, P] f32.
+  Tensor scratch(Context& ctx) const;
+};
+
+/// y = x, where x may be a slice of wider rows.
+struct CopyRows {
+  static constexpr std::string_view name = "copy_rows";
+  Tensor y;       // [T, A, B, D] contiguous
+  ConstTensor x;  // [T, A, B, D]: only D is contiguous
+
+  void check() const;
+  Cost cost() const;
+  void cpu(Context& ctx) const;
+};
+
+}  // namespace hg

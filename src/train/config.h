@@ -1,0 +1,186 @@
+// Everything a run is told: the sections of a config file. Key names follow docs/config.md.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "core/config.h"
+#include "model/config.h"
+#include "train/schedule.h"
+
+namespace hg {
+
+/// Element type of weights in use and activations. automatic: bf16 where the processor multiplies it
+/// faster than f32 (AMX), else f32. Master weights, gradients and moments are f32 always.
+enum class Precision { automatic, f32, bf16 };
+/// What to do with a run folder that already holds a checkpoint.
+enum class Resume { automatic, must, never };
+
+template <>
+struct EnumNames<Precision> {
+  static constexpr std::pair<Precision, std::string_view> values[] = {
+      {Precision::automatic, "auto"}, {Precision::f32, "f32"}, {Precision::bf16, "bf16"}};
+};
+template <>
+struct EnumNames<Resume> {
+  static constexpr std::pair<Resume, std::string_view> values[] = {
+      {Resume::automatic, "auto"}, {Resume::must, "must"}, {Resume::never, "never"}};
+};
+template <>
+struct EnumNames<ScheduleKind> {
+  static constexpr std::pair<ScheduleKind, std::string_view> values[] = {{ScheduleKind::cosine, "cosine"},
+                                                                         {ScheduleKind::linear, "linear"},
+                                                                         {ScheduleKind::wsd, "wsd"},
+                                                                         {ScheduleKind::constant, "constant"}};
+};
+
+struct TrainingConfig {
+  std::int64_t steps = 1000;
+  std::int64_t seq_len = 1024;
+  std::int64_t micro_batch_size = 1;
+  std::int64_t global_batch_size = 1;
+  double max_grad_norm = 1;
+  double z_loss = 0;
+  std::int64_t seed = 1;
+  Precision precision = Precision::automatic;
+  Recompute recompute = Recompute::none;
+  std::int64_t threads = 0;
+
+  void fields(auto&& f) {
+    f("steps", steps, "optimizer steps", at_least(1));
+    f("seq_len", seq_len, "tokens of a sequence", at_least(2));
+    f("micro_batch_size", micro_batch_size, "sequences of one forward and backward pass", at_least(1));
+    f("global_batch_size", global_batch_size, "sequences of one optimizer step", at_least(1));
+    f("max_grad_norm", max_grad_norm, "the gradient's norm is clipped to this", positive);
+    f("z_loss", z_loss, "coefficient of the mean squared logsumexp of the logits", at_least(0.0));
+    f("seed", seed, "of initial weights and sample order", at_least(0));
+    f("precision", precision, "of weights in use and activations; auto: bf16 with AMX, else f32");
+    f("recompute", recompute, "what backward makes again instead of keeping");
+    f("threads", threads, "CPU threads; 0: one per core", at_least(0));
+  }
+  void validate(ConfigProblems& problems) const {
+    if (global_batch_size % micro_batch_size != 0) {
+      problems.add("global_batch_size", "is {}, not a multiple of micro_batch_size = {}",
+                   global_batch_size, micro_batch_size);
+    }
+  }
+  std::int64_t accumulation_steps() const { return global_batch_size / micro_batch_size; }
+};
+
+struct OptimizerConfig {
+  double lr = 3e-4;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+  double weight_decay = 0.1;
+
+  void fields(auto&& f) {
+    f("lr", lr, "peak learning rate of AdamW", positive);
+    f("beta1", beta1, "decay of the first moment", at_least(0.0));
+    f("beta2", beta2, "decay of the second moment", at_least(0.0));
+    f("eps", eps, "added to the root of the second moment", positive);
+    f("weight_decay", weight_decay, "decoupled, times the learning rate; not on norm weights", at_least(0.0));
+  }
+  void validate(ConfigProblems& problems) const {
+    if (beta1 >= 1) problems.add("beta1", "is {}, expected less than 1", beta1);
+    if (beta2 >= 1) problems.add("beta2", "is {}, expected less than 1", beta2);
+  }
+};
+
+struct LrSchedulerConfig {
+  ScheduleKind decay = ScheduleKind::cosine;
+  std::int64_t warmup_steps = 0;
+  std::optional<std::int64_t> decay_steps;
+  double min_lr = 0;
+
+  void fields(auto&& f) {
+    f("decay", decay, "shape behind the warm-up");
+    f("warmup_steps", warmup_steps, "steps of linear warm-up", at_least(0));
+    f("decay_steps", decay_steps, "length of the last part of wsd; default: a tenth of the run", at_least(1));
+    f("min_lr", min_lr, "floor of the decay", at_least(0.0));
+  }
+};
+
+struct DataConfig {
+  std::string train;
+  std::string validation;
+  std::string tokenizer = "byte";
+
+  void fields(auto&& f) {
+    f("train", train, "PREFIX of a Megatron pair PREFIX.bin, PREFIX.idx", required);
+    f("validation", validation, "PREFIX of the held-out pair; empty: no validation");
+    f("tokenizer", tokenizer, "path of a tokenizer.json, or 'byte'");
+  }
+};
+
+struct ValidationConfig {
+  std::int64_t interval = 100;
+  std::int64_t sequences = 0;
+
+  void fields(auto&& f) {
+    f("interval", interval, "steps between validations; also before the first and behind the last", at_least(1));
+    f("sequences", sequences, "sequences of the held-out set to use; 0: all", at_least(0));
+  }
+};
+
+struct CheckpointConfig {
+  std::int64_t interval = 0;
+  std::int64_t keep = 2;
+  Resume resume = Resume::automatic;
+
+  void fields(auto&& f) {
+    f("interval", interval, "steps between checkpoints; 0: only at the end", at_least(0));
+    f("keep", keep, "newest checkpoints that stay", at_least(1));
+    f("resume", resume, "auto: continue if the run folder holds a checkpoint; must; never");
+  }
+};
+
+struct MetricsConfig {
+  std::int64_t log_interval = 10;
+  bool tensorboard = true;
+
+  void fields(auto&& f) {
+    f("log_interval", log_interval, "steps between console lines; files get every step", at_least(1));
+    f("tensorboard", tensorboard, "write TensorBoard event files beside metrics.jsonl");
+  }
+};
+
+struct RunConfig {
+  std::string name = "run";
+  ModelConfig model;
+  TrainingConfig training;
+  OptimizerConfig optimizer;
+  LrSchedulerConfig lr_scheduler;
+  DataConfig data;
+  ValidationConfig validation;
+  CheckpointConfig checkpoint;
+  MetricsConfig metrics;
+
+  void fields(auto&& f) {
+    f("name", name, "of the run; its folder is runs/NAME unless --run says otherwise");
+    f("model", model, "the network");
+    f("training", training, "the loop");
+    f("optimizer", optimizer, "AdamW");
+    f("lr_scheduler", lr_scheduler, "learning rate over steps");
+    f("data", data, "token files and tokenizer");
+    f("validation", validation, "held-out loss");
+    f("checkpoint", checkpoint, "saving and resuming");
+    f("metrics", metrics, "what is logged, and where");
+  }
+  void validate(ConfigProblems& problems) const {
+    if (training.seq_len > model.max_position_embeddings) {
+      problems.add("training.seq_len", "is {}, more than model.max_position_embeddings = {}", training.seq_len,
+                   model.max_position_embeddings);
+    }
+    if (lr_scheduler.warmup_steps > training.steps) {
+      problems.add("lr_scheduler.warmup_steps", "is {}, more than training.steps = {}",
+                   lr_scheduler.warmup_steps, training.steps);
+    }
+    if (lr_scheduler.min_lr > optimizer.lr) {
+      problems.add("lr_scheduler.min_lr", "is {}, more than optimizer.lr = {}", lr_scheduler.min_lr,
+                   optimizer.lr);
+    }
+  }
+};
+
+}  // namespace hg

@@ -1,0 +1,62 @@
+// What happens around training steps: each hook does one thing.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "data/token_file.h"
+#include "train/metrics.h"
+#include "train/trainer.h"
+
+namespace hg {
+
+/// Sinks that every hook writes to.
+using Sinks = std::vector<std::unique_ptr<MetricsSink>>;
+
+/// Loss, gradient norm, learning rate, throughput and utilisation of every step.
+class StepMetricsHook : public Hook {
+ public:
+  /// flops_per_token as in model_flops_per_token; peak_flops of this machine, or 0 if unknown.
+  StepMetricsHook(Sinks& sinks, double flops_per_token, double peak_flops)
+      : sinks_(sinks), flops_per_token_(flops_per_token), peak_flops_(peak_flops) {}
+  void after_step(Trainer& trainer, const StepResult& result) override;
+  void end(Trainer& trainer) override;
+
+ private:
+  Sinks& sinks_;
+  double flops_per_token_, peak_flops_;
+  std::int64_t clipped_ = 0, steps_ = 0;
+};
+
+/// Held-out loss before the first step, every interval, and behind the last step. Before the first step of a
+/// fresh run it also says how far the loss is from ln V, where an untrained model must start.
+class ValidationHook : public Hook {
+ public:
+  ValidationHook(Sinks& sinks, const TokenFile& file) : sinks_(sinks), file_(file) {}
+  void begin(Trainer& trainer) override;
+  void after_step(Trainer& trainer, const StepResult& result) override;
+
+  /// The newest value; NaN before the first.
+  double loss() const { return loss_; }
+
+ private:
+  void measure(Trainer& trainer);
+
+  Sinks& sinks_;
+  const TokenFile& file_;
+  double loss_ = std::numeric_limits<double>::quiet_NaN();
+};
+
+/// A checkpoint every interval and at the end.
+class CheckpointHook : public Hook {
+ public:
+  CheckpointHook(Sinks& sinks, std::filesystem::path folder) : sinks_(sinks), folder_(std::move(folder)) {}
+  void after_step(Trainer& trainer, const StepResult& result) override;
+
+ private:
+  Sinks& sinks_;
+  std::filesystem::path folder_;
+};
+
+}  // namespace hg

@@ -1,0 +1,99 @@
+#include "train/run_model.h"
+
+#include <algorithm>
+
+#include "train/optimizer.h"
+
+namespace hg {
+namespace {
+
+/// A batch of T tokens that only has shapes.
+Batch shape_of_batch(Arena& arena, std::int64_t tokens) {
+  const auto ids = [&](std::int64_t n) { return arena.allocate("ids", DType::i32, {n}); };
+  return {.tokens = ids(tokens), .targets = ids(tokens), .positions = ids(tokens), .documents = ids(2)};
+}
+
+std::vector<ParamSpec::Part> count_by_kind(const ParamStore& store) {
+  std::vector<ParamSpec::Part> kinds;
+  for (const ParamSpec& spec : store.specs()) {
+    for (const auto& part : spec.parts) {
+      if (part.numel == 0) continue;
+      const auto found = std::ranges::find(kinds, part.kind, &ParamSpec::Part::kind);
+      if (found == kinds.end()) {
+        kinds.push_back(part);
+      } else {
+        found->numel += part.numel;
+      }
+    }
+  }
+  return kinds;
+}
+
+}  // namespace
+
+RunModel::RunModel(const ModelConfig& config, Device device, const CpuInfo& cpu) : model(config, store) {
+  ctx.device = device;
+  ctx.cpu = cpu;
+}
+
+DType compute_dtype(Precision precision, const CpuInfo& cpu) {
+  if (precision == Precision::automatic) return cpu.amx_bf16 ? DType::bf16 : DType::f32;
+  return precision == Precision::bf16 ? DType::bf16 : DType::f32;
+}
+
+std::size_t StepPlan::total_bytes() const {
+  std::size_t sum = 0;
+  for (const Memory& part : memory) sum += part.bytes;
+  return sum;
+}
+
+std::int64_t StepPlan::total_parameters() const {
+  std::int64_t sum = 0;
+  for (const auto& part : parameters) sum += part.numel;
+  return sum;
+}
+
+StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu) {
+  StepPlan plan{};
+  RunModel meta(config.model, Device::meta, cpu);
+  meta.store.allocate(Device::meta, compute_dtype(config.training.precision, cpu),
+                      ParamStore::Purpose::training);
+  meta.model.make_tables(Device::meta, meta.tables);
+  const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
+  const Batch batch = shape_of_batch(meta.data, tokens);
+  const TokenLosses losses{.loss = meta.tables.allocate("token losses", DType::f32, {tokens}),
+                           .lse = meta.tables.allocate("token losses", DType::f32, {tokens})};
+
+  meta.model.forward(meta.ctx, batch, losses);
+  meta.ctx.trace = &plan.trace;
+  meta.model.forward_backward(meta.ctx, batch, config.training.recompute,
+                              static_cast<float>(config.training.z_loss), false, losses);
+  gradient_norm(meta.ctx, meta.store);
+  adamw_step(meta.ctx, meta.store, config.optimizer, config.optimizer.lr, 1, 1);
+
+  plan.parameters = count_by_kind(meta.store);
+  for (const Arena* arena : meta.store.arenas()) {
+    if (arena->high_water() > 0) plan.memory.push_back({arena->name(), arena->high_water(), {}});
+  }
+  for (const Arena* arena : {&meta.ctx.activations, &meta.ctx.scratch, &meta.tables}) {
+    plan.memory.push_back({arena->name(), arena->high_water(), arena->high_water_entries()});
+  }
+  plan.activations = meta.ctx.activations.high_water();
+  plan.scratch = meta.ctx.scratch.high_water();
+  plan.tables = meta.tables.high_water();
+  return plan;
+}
+
+std::unique_ptr<RunModel> make_training_model(const RunConfig& config, const CpuInfo& cpu,
+                                              const StepPlan& plan) {
+  auto run = std::make_unique<RunModel>(config.model, Device::cpu, cpu);
+  run->ctx.activations.reserve(plan.activations);
+  run->ctx.scratch.reserve(plan.scratch);
+  run->tables.reserve(plan.tables);
+  run->store.allocate(Device::cpu, compute_dtype(config.training.precision, cpu),
+                      ParamStore::Purpose::training);
+  run->model.make_tables(Device::cpu, run->tables);
+  return run;
+}
+
+}  // namespace hg

@@ -1,0 +1,50 @@
+// A model with its parameters and the memory to run it: what training, evaluation, generation and
+// planning share. Built twice from the same lines: on Device::meta to measure, then for real.
+#pragma once
+
+#include <memory>
+
+#include "core/batch.h"
+#include "model/transformer.h"
+#include "train/config.h"
+
+namespace hg {
+
+struct RunModel {
+  RunModel(const ModelConfig& config, Device device, const CpuInfo& cpu);
+  RunModel(const RunModel&) = delete;
+  RunModel& operator=(const RunModel&) = delete;
+
+  Context ctx;
+  ParamStore store;
+  Transformer model;
+  Arena tables{"tables"};    // what lives as long as the run: RoPE, per-token losses
+  Arena data{"batch"};       // on Device::meta, the addresses of a batch
+};
+
+/// The element type that `precision` means on this processor.
+DType compute_dtype(Precision precision, const CpuInfo& cpu);
+
+/// Numbers that a meta run of one optimizer step gives.
+struct StepPlan {
+  struct Memory {
+    std::string name;
+    std::size_t bytes;
+    std::vector<Arena::Entry> entries;  // what is live at the peak; empty for parameters
+  };
+  std::vector<Memory> memory;          // every arena, in the order of the step
+  std::size_t activations, scratch, tables;  // bytes to reserve
+  Trace trace;                         // ops of one micro-batch and of the optimizer
+  std::vector<ParamSpec::Part> parameters;  // elements by kind, in the order of the model
+
+  std::size_t total_bytes() const;
+  std::int64_t total_parameters() const;
+};
+
+/// Runs one micro-batch, one validation batch and the optimizer on Device::meta.
+StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu);
+
+/// A model that is ready to train: memory reserved as planned, nothing initialised.
+std::unique_ptr<RunModel> make_training_model(const RunConfig& config, const CpuInfo& cpu, const StepPlan& plan);
+
+}  // namespace hg

@@ -1,0 +1,103 @@
+#include "train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "train/optimizer.h"
+
+namespace hg {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+LrSchedule make_schedule(const RunConfig& config) {
+  const auto& scheduler = config.lr_scheduler;
+  return {.kind = scheduler.decay,
+          .peak = config.optimizer.lr,
+          .floor = scheduler.min_lr,
+          .warmup_steps = scheduler.warmup_steps,
+          .decay_steps = scheduler.decay_steps.value_or(std::max<std::int64_t>(1, config.training.steps / 10)),
+          .total_steps = config.training.steps};
+}
+
+}  // namespace
+
+Trainer::Trainer(const RunConfig& config, RunModel& run, Loader& loader, TrainState state)
+    : config_(config), run_(run), loader_(loader), schedule_(make_schedule(config)), state_(state) {
+  const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
+  losses_ = {.loss = run.tables.allocate("token losses", DType::f32, {tokens}),
+             .lse = run.tables.allocate("token losses", DType::f32, {tokens})};
+}
+
+void Trainer::run() {
+  for (const auto& hook : hooks_) hook->begin(*this);
+  while (state_.step < config_.training.steps) {
+    const StepResult result = step();
+    for (const auto& hook : hooks_) hook->after_step(*this, result);
+  }
+  for (const auto& hook : hooks_) hook->end(*this);
+}
+
+StepResult Trainer::step() {
+  const auto start = Clock::now();
+  StepResult result{.step = state_.step + 1, .lr = schedule_.at(state_.step)};
+  LossSums sums;
+  for (std::int64_t micro = 0; micro < config_.training.accumulation_steps(); ++micro) {
+    const auto waiting = Clock::now();
+    const HostBatch& batch = loader_.next();
+    result.data_seconds += seconds_since(waiting);
+
+    run_.model.forward_backward(run_.ctx, batch.view(), config_.training.recompute,
+                                static_cast<float>(config_.training.z_loss), micro > 0, losses_);
+    add_losses(batch, sums);
+    result.tokens += losses_.loss.dim(0);
+  }
+  HG_CHECK(sums.targets > 0, "step {}: no token of the batch has a target; are all documents one token long?",
+           result.step);
+
+  // Gradients are of the sum over targets; the mean's are that divided by their number.
+  const double per_target = 1.0 / static_cast<double>(sums.targets);
+  result.loss = sums.loss * per_target;
+  result.max_loss = sums.max_loss;
+  result.z = std::sqrt(sums.squared_lse * per_target);
+  result.grad_norm = gradient_norm(run_.ctx, run_.store) * per_target;
+  HG_CHECK(std::isfinite(result.loss) && std::isfinite(result.grad_norm),
+           "step {}: loss {}, gradient norm {}: not finite; stopped before the optimizer step. Samples {} to {} "
+           "of the run were in the batch; the newest checkpoint is untouched",
+           result.step, result.loss, result.grad_norm, state_.samples,
+           state_.samples + config_.training.global_batch_size - 1);
+
+  const double limit = config_.training.max_grad_norm;
+  result.clipped = result.grad_norm > limit;
+  const double clip = result.clipped ? limit / result.grad_norm : 1.0;
+  adamw_step(run_.ctx, run_.store, config_.optimizer, result.lr, clip * per_target, result.step);
+
+  state_.step = result.step;
+  state_.samples += config_.training.global_batch_size;
+  state_.tokens += result.tokens;
+  result.seconds = seconds_since(start);
+  return result;
+}
+
+void Trainer::add_losses(const HostBatch& batch, LossSums& sums) const {
+  const auto* loss = losses_.loss.as<float>();
+  const auto* lse = losses_.lse.as<float>();
+  double total = 0, squares = 0;
+  std::int64_t targets = 0;
+  for (std::size_t t = 0; t < batch.targets.size(); ++t) {
+    if (batch.targets[t] < 0) continue;
+    total += double{loss[t]};
+    squares += double{lse[t]} * double{lse[t]};
+    ++targets;
+  }
+  sums.loss += total;
+  sums.squared_lse += squares;
+  sums.targets += targets;
+  if (targets > 0) sums.max_loss = std::max(sums.max_loss, total / static_cast<double>(targets));
+}
+
+}  // namespace hg

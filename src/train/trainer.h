@@ -1,0 +1,75 @@
+// The training loop. A step is Trainer::step(), readable in one sitting; everything that happens around
+// steps (logging, validation, checkpoints) is a Hook.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "data/loader.h"
+#include "train/config.h"
+#include "train/run_model.h"
+
+namespace hg {
+
+/// What a run needs to continue: with the weights and moments, everything.
+struct TrainState {
+  std::int64_t step = 0;     // optimizer steps done
+  std::int64_t samples = 0;  // sequences consumed: the loader's whole state
+  std::int64_t tokens = 0;   // tokens consumed
+};
+
+struct StepResult {
+  std::int64_t step = 0;     // counts from 1
+  double loss = 0;           // mean cross-entropy over targets, in nats
+  double max_loss = 0;       // largest mean of a micro-batch
+  double z = 0;              // root mean square of the logits' logsumexp
+  double grad_norm = 0;      // of the mean loss's gradient, before clipping
+  double lr = 0;
+  bool clipped = false;
+  std::int64_t tokens = 0;   // of this step
+  double seconds = 0, data_seconds = 0;
+};
+
+class Trainer;
+
+/// Something that happens around steps. Hooks run in the order they were added.
+class Hook {
+ public:
+  virtual ~Hook() = default;
+  virtual void begin(Trainer&) {}
+  virtual void after_step(Trainer&, const StepResult&) {}
+  virtual void end(Trainer&) {}
+};
+
+class Trainer {
+ public:
+  Trainer(const RunConfig& config, RunModel& run, Loader& loader, TrainState state);
+
+  void add(std::unique_ptr<Hook> hook) { hooks_.push_back(std::move(hook)); }
+  /// Steps until config.training.steps, with the hooks around.
+  void run();
+  /// One optimizer step. Throws, before anything is updated, if the loss or gradient is not finite.
+  StepResult step();
+
+  const RunConfig& config() const { return config_; }
+  const TrainState& state() const { return state_; }
+  RunModel& model() { return run_; }
+  const TokenLosses& losses() const { return losses_; }
+
+ private:
+  struct LossSums {
+    double loss = 0, squared_lse = 0, max_loss = 0;
+    std::int64_t targets = 0;
+  };
+  void add_losses(const HostBatch& batch, LossSums& sums) const;
+
+  const RunConfig& config_;
+  RunModel& run_;
+  Loader& loader_;
+  LrSchedule schedule_;
+  TrainState state_;
+  TokenLosses losses_;
+  std::vector<std::unique_ptr<Hook>> hooks_;
+};
+
+}  // namespace hg
