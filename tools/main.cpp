@@ -1,3 +1,27 @@
+// headgate: one program, one file per subcommand.
+#include "build_info.h"
+#include "commands.h"
+#include "core/check.h"
 #include "core/log.h"
 
-int main() { hg::init_logging(); }
+int main(int argc, char** argv) {
+  hg::init_logging();
+  CLI::App app("Pretraining of transformers with gated attention", "headgate");
+  app.set_version_flag("--version", fmt::format("headgate {} ({})", hg::build::kVersion, hg::build::kRevision));
+  app.require_subcommand(1);
+  hg::tools::add_train(app);
+  hg::tools::add_generate(app);
+  hg::tools::add_data(app);
+  hg::tools::add_config(app);
+  hg::tools::add_plan(app);
+  hg::tools::add_bench(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e);
+  } catch (const std::exception& e) {
+    spdlog::error("{}", e.what());
+    return 1;
+  }
+  return 0;
+}

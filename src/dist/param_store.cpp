@@ -74,7 +74,7 @@ void ParamStore::initialize(std::uint64_t seed) {
   for (const ParamState& state : states()) draw(state.master, state.spec, seed);
 }
 
-void ParamStore::refresh_working(Context& ctx) {
+void ParamStore::refresh_working(Context& ctx) const {
   for (const Unit& unit : units_) {
     if (unit.working) run(ctx, Cast{.y = unit.working, .x = unit.master});
   }

@@ -79,11 +79,14 @@ void Head::forward_backward(Context& ctx, const Weights& w, const Weights& embed
   norm_.backward(ctx, w, g, dnormed, s, {}, d);
 }
 
-void Head::logits(Context& ctx, const Weights& w, const Weights& embedding, Stream& stream, Tensor y) const {
+void Head::last_logits(Context& ctx, const Weights& w, const Weights& embedding, Stream& stream,
+                       Tensor y) const {
   const ArenaScope scope(ctx.scratch);
   StreamNorm::Saved s;
   norm_.forward(ctx, w, stream, stream.spare, s, {.policy = Recompute::none, .pass = Pass::infer});
-  run(ctx, LinearForward{.y = y, .x = s.normed, .weight = tied_ ? embedding[weight_] : w[weight_]});
+  const std::int64_t tokens = s.normed.dim(0);
+  run(ctx, LinearForward{
+               .y = y, .x = s.normed.rows(tokens - 1, tokens), .weight = tied_ ? embedding[weight_] : w[weight_]});
 }
 
 }  // namespace hg

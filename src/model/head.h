@@ -22,8 +22,8 @@ class Head {
   void forward_backward(Context& ctx, const Weights& w, const Weights& embedding, const Gradients& g,
                         const Gradients& g_embedding, const Batch& batch, Stream& stream,
                         const Loss& loss, Tensor d) const;
-  /// Logits of the stream's tokens, [T, V] in the compute type.
-  void logits(Context& ctx, const Weights& w, const Weights& embedding, Stream& stream, Tensor y) const;
+  /// Logits of the stream's last token, [1, V] in the compute type.
+  void last_logits(Context& ctx, const Weights& w, const Weights& embedding, Stream& stream, Tensor y) const;
 
   UnitId unit() const { return unit_; }
 

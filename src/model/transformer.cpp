@@ -99,7 +99,7 @@ void Transformer::decode(Context& ctx, ConstTensor tokens, ConstTensor positions
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     blocks_[i].decode(ctx, store_.weights(blocks_[i].unit()), positions, first, rope_, stream, caches[i]);
   }
-  head_.logits(ctx, store_.weights(head_.unit()), store_.weights(embedding_unit_), stream, logits);
+  head_.last_logits(ctx, store_.weights(head_.unit()), store_.weights(embedding_unit_), stream, logits);
 }
 
 }  // namespace hg

@@ -28,7 +28,8 @@ class Transformer {
                         bool accumulate, const TokenLosses& losses);
   /// Losses alone.
   void forward(Context& ctx, const Batch& batch, const TokenLosses& losses) const;
-  /// Logits, [n, V], of n new tokens of one document behind `first` cached ones. One cache per block.
+  /// Logits, [1, V], of the last of n new tokens of one document, whose `first` earlier ones are in the
+  /// caches, one per block; the new ones are added.
   void decode(Context& ctx, ConstTensor tokens, ConstTensor positions, std::int64_t first,
               std::span<const KeyValueCache> caches, Tensor logits) const;
 

@@ -1,0 +1,194 @@
+// The whole model: gradients against PyTorch, and equalities that must hold bit by bit.
+#include "model/transformer.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "support/compare.h"
+#include "support/tensors.h"
+#include "support/tolerance.h"
+#include "train/run_model.h"
+#include "train/safetensors.h"
+
+namespace hg::test {
+namespace {
+
+/// A golden file that scripts/oracle/make_model_goldens.py made.
+struct Golden {
+  explicit Golden(const std::string& name)
+      : file(std::string(HEADGATE_SOURCE_DIR "/tests/golden/model_") + name + ".safetensors") {
+    const auto json = nlohmann::json::parse(file.metadata().at("config"));
+    config.vocab_size = json["vocab_size"];
+    config.hidden_size = json["hidden_size"];
+    config.num_hidden_layers = json["num_hidden_layers"];
+    config.num_attention_heads = json["num_attention_heads"];
+    config.num_key_value_heads = json["num_key_value_heads"];
+    config.head_dim = json["head_dim"];
+    config.intermediate_size = json["intermediate_size"];
+    config.max_position_embeddings = json["max_position_embeddings"];
+    config.rope_theta = json["rope_theta"];
+    config.partial_rotary_factor = json["partial_rotary_factor"];
+    config.tie_word_embeddings = json["tie_word_embeddings"];
+    config.attention.qk_norm = json["qk_norm"];
+    const std::string gate = json["gate"];
+    config.attention.gate = gate == "none"       ? Gate::none
+                            : gate == "headwise" ? Gate::headwise
+                                                 : Gate::elementwise;
+    z_loss = json["z_loss"];
+    batch = {.tokens = file.tensor("tokens"),
+             .targets = file.tensor("targets"),
+             .positions = file.tensor("positions"),
+             .documents = file.tensor("documents")};
+  }
+  SafetensorsFile file;
+  ModelConfig config;
+  float z_loss;
+  Batch batch;
+};
+
+/// A golden's model with its weights, ready to run.
+struct Loaded {
+  Loaded(const Golden& golden, Isa isa, DType dtype = DType::f32)
+      : run(golden.config, Device::cpu, cpu_context(isa)->cpu) {
+    constexpr std::size_t kRoom = std::size_t{32} << 20;
+    run.ctx.activations.reserve(kRoom);
+    run.ctx.scratch.reserve(kRoom);
+    run.tables.reserve(kRoom);
+    run.store.allocate(Device::cpu, dtype, ParamStore::Purpose::training);
+    run.model.make_tables(Device::cpu, run.tables);
+    for (const ParamState& state : run.store.states()) {
+      const ConstTensor from = golden.file.tensor(state.spec.name);
+      EXPECT_EQ(from.shape(), state.spec.shape) << state.spec.name;
+      std::copy_n(from.as<float>(), from.numel(), state.master.as<float>());
+    }
+    run.store.refresh_working(run.ctx);
+    const std::int64_t tokens = golden.batch.tokens.numel();
+    losses = {.loss = run.tables.allocate("loss", DType::f32, {tokens}),
+              .lse = run.tables.allocate("lse", DType::f32, {tokens})};
+  }
+  void step(const Golden& golden, Recompute recompute = Recompute::none, bool accumulate = false) {
+    run.model.forward_backward(run.ctx, golden.batch, recompute, golden.z_loss, accumulate, losses);
+  }
+  /// Copies of all gradients, in the order of the parameters.
+  std::vector<Tensor> gradients() {
+    std::vector<Tensor> result;
+    for (const ParamState& state : run.store.states()) result.push_back(memory.copy(state.gradient, DType::f32));
+    return result;
+  }
+  RunModel run;
+  TokenLosses losses;
+  Tensors memory;
+};
+
+void expect_same_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same_bits(a[i], b[i])) << "parameter " << i;
+}
+
+class TransformerTest : public testing::TestWithParam<std::tuple<const char*, Isa>> {
+ protected:
+  Golden golden{std::get<0>(GetParam())};
+  Isa isa = std::get<1>(GetParam());
+};
+INSTANTIATE_TEST_SUITE_P(Goldens, TransformerTest,
+                         testing::Combine(testing::Values("elementwise", "headwise", "none_untied"),
+                                          testing::ValuesIn(isas())));
+
+TEST_P(TransformerTest, LossesAndGradientsAreThoseOfPyTorch) {
+  Loaded model(golden, isa);
+  model.step(golden);
+  EXPECT_LT(relative_error(model.losses.loss, golden.file.tensor("losses")), kPyTorchF32);
+  EXPECT_LT(relative_error(model.losses.lse, golden.file.tensor("lse")), kPyTorchF32);
+  for (const ParamState& state : model.run.store.states()) {
+    const ConstTensor expected = golden.file.tensor("grad." + state.spec.name);
+    EXPECT_LT(relative_error(state.gradient, expected.view({expected.numel()})), kPyTorchF32)
+        << state.spec.name;
+  }
+}
+
+TEST_P(TransformerTest, Bf16StaysCloseToPyTorch) {
+  Loaded model(golden, isa, DType::bf16);
+  model.step(golden);
+  EXPECT_LT(relative_error(model.losses.loss, golden.file.tensor("losses")), kModelBf16);
+  for (const ParamState& state : model.run.store.states()) {
+    const ConstTensor expected = golden.file.tensor("grad." + state.spec.name);
+    EXPECT_LT(relative_error(state.gradient, expected.view({expected.numel()})), kModelBf16)
+        << state.spec.name;
+  }
+}
+
+TEST_P(TransformerTest, RecomputationChangesNoBit) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    Loaded kept(golden, isa, dtype);
+    kept.step(golden, Recompute::none);
+    for (const Recompute policy : {Recompute::cheap, Recompute::block}) {
+      Loaded again(golden, isa, dtype);
+      again.step(golden, policy);
+      expect_same_bits(kept.gradients(), again.gradients());
+    }
+  }
+}
+
+TEST_P(TransformerTest, SameBitsForAnyThreadCount) {
+  const int before = num_threads();
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    set_num_threads(1);
+    Loaded one(golden, isa, dtype);
+    one.step(golden);
+    set_num_threads(2);
+    Loaded two(golden, isa, dtype);
+    two.step(golden);
+    set_num_threads(before);
+    expect_same_bits(one.gradients(), two.gradients());
+  }
+}
+
+TEST_P(TransformerTest, AccumulationAddsGradients) {
+  Loaded model(golden, isa);
+  model.step(golden);
+  const auto once = model.gradients();
+  model.step(golden, Recompute::none, true);
+  const auto twice = model.gradients();
+  for (std::size_t i = 0; i < once.size(); ++i) {
+    for (std::int64_t j = 0; j < once[i].numel(); ++j) set(once[i], j, 2 * get(once[i], j));
+    EXPECT_LT(relative_error(twice[i], once[i]), kReordered) << "parameter " << i;
+  }
+}
+
+TEST_P(TransformerTest, ForwardAloneGivesTheSameLosses) {
+  Loaded model(golden, isa);
+  model.step(golden);
+  const Tensor trained = model.memory.copy(model.losses.loss, DType::f32);
+  model.run.model.forward(model.run.ctx, golden.batch, model.losses);
+  EXPECT_TRUE(same_bits(trained, model.losses.loss));
+}
+
+TEST_P(TransformerTest, DecodingTokenByTokenGivesPyTorchsLogits) {
+  Loaded model(golden, isa);
+  const ModelConfig& config = golden.config;
+  const Shape cache_shape{config.max_position_embeddings, config.num_key_value_heads, 1, config.head_dim};
+  std::vector<KeyValueCache> caches;
+  for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
+    caches.push_back({.k = model.memory.empty(cache_shape), .v = model.memory.empty(cache_shape)});
+  }
+  const Tensor logits = model.memory.empty({1, config.vocab_size});
+  const ConstTensor expected = golden.file.tensor("logits");
+  const auto bounds = golden.batch.documents.as<std::int32_t>();
+  for (int document = 0; document < 3; ++document) {
+    const std::int64_t begin = bounds[document], end = bounds[document + 1];
+    std::int64_t first = 0;
+    // A prompt of up to three tokens at once, and then one at a time.
+    for (std::int64_t t = begin; t < end;) {
+      const std::int64_t n = first == 0 ? std::min<std::int64_t>(3, end - begin) : 1;
+      model.run.model.decode(model.run.ctx, golden.batch.tokens.rows(t, t + n),
+                             golden.batch.positions.rows(t, t + n), first, caches, logits);
+      t += n;
+      first += n;
+      EXPECT_LT(relative_error(logits, expected.rows(t - 1, t)), kPyTorchF32) << "token " << t - 1;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace hg::test

@@ -1,0 +1,16 @@
+// The subcommands of the headgate program. Each adds itself to the command line; what it returns
+// from its callback ends the program through exceptions only: main() turns those into exit codes.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace hg::tools {
+
+void add_train(CLI::App& app);
+void add_generate(CLI::App& app);
+void add_data(CLI::App& app);
+void add_config(CLI::App& app);
+void add_plan(CLI::App& app);
+void add_bench(CLI::App& app);
+
+}  // namespace hg::tools

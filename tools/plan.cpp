@@ -1,0 +1,62 @@
+// headgate plan: parameters, memory and work of a config, from a meta run that allocates nothing.
+#include "commands.h"
+#include "config_options.h"
+#include "model/flops.h"
+#include "train/run_model.h"
+
+namespace hg::tools {
+namespace {
+
+constexpr double kMi = 1024.0 * 1024.0;
+
+void print_parameters(const StepPlan& plan) {
+  fmt::print("parameters\n");
+  for (const auto& part : plan.parameters) {
+    fmt::print("  {:<24} {:>14.3f} M\n", part.kind, static_cast<double>(part.numel) / 1e6);
+  }
+  fmt::print("  {:<24} {:>14.1f} M\n", "total", static_cast<double>(plan.total_parameters()) / 1e6);
+}
+
+void print_memory(const StepPlan& plan, std::size_t most_entries) {
+  fmt::print("memory of one device, MiB\n");
+  for (const auto& part : plan.memory) {
+    fmt::print("  {:<24} {:>14.1f}\n", part.name, static_cast<double>(part.bytes) / kMi);
+    for (std::size_t i = 0; i < std::min(most_entries, part.entries.size()); ++i) {
+      fmt::print("    {:<22} {:>14.1f}\n", part.entries[i].label,
+                 static_cast<double>(part.entries[i].bytes) / kMi);
+    }
+  }
+  fmt::print("  {:<24} {:>14.1f}\n", "total", static_cast<double>(plan.total_bytes()) / kMi);
+}
+
+void print_work(const RunConfig& config, const StepPlan& plan) {
+  ParamStore store;
+  const Transformer model(config.model, store);
+  const double per_token = model_flops_per_token(config.model, store, config.training.seq_len);
+  const double tokens = static_cast<double>(config.training.global_batch_size * config.training.seq_len);
+  fmt::print("work\n");
+  fmt::print("  {:<24} {:>14.3f} GFLOP  6 N + 12 L H Q T (PaLM)\n", "training, per token", per_token / 1e9);
+  fmt::print("  {:<24} {:>14.3f} TFLOP  {} tokens\n", "per step", per_token * tokens / 1e12, tokens);
+  const double micro_tokens = static_cast<double>(config.training.micro_batch_size * config.training.seq_len);
+  fmt::print("  {:<24} {:>14.3f} GFLOP  what the ops run, attention causal, recomputation counted\n",
+             "executed, per token", plan.trace.total().cost.flops / micro_tokens / 1e9);
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app) {
+  auto* command = app.add_subcommand("plan", "Parameters, memory and work of a config, without running it");
+  const auto options = std::make_shared<ConfigOptions>();
+  options->add_to(*command, true);
+  const auto entries = std::make_shared<std::size_t>(4);
+  command->add_option("--entries", *entries, "Rows shown of what is live at an arena's peak");
+  command->callback([options, entries] {
+    const auto loaded = options->load();
+    const StepPlan plan = plan_step(loaded.value, detect_cpu());
+    print_parameters(plan);
+    print_memory(plan, *entries);
+    print_work(loaded.value, plan);
+  });
+}
+
+}  // namespace hg::tools
