@@ -104,4 +104,20 @@ void check_tensor(const char* op, const char* name, const ConstTensor& tensor, c
            tensor.shape().to_string(), name_of(dtype), shape.to_string());
 }
 
+void check_contiguous(const char* op, const char* name, const ConstTensor& tensor,
+                      const Shape& shape, DType dtype) {
+  check_tensor(op, name, tensor, shape, dtype);
+  HG_CHECK(tensor.contiguous(), "{}: operand '{}' {} is a slice, expected a contiguous tensor", op,
+           name, shape.to_string());
+}
+
+void check_slice(const char* op, const char* name, const ConstTensor& tensor, const Shape& shape,
+                 DType dtype) {
+  check_tensor(op, name, tensor, shape, dtype);
+  const int last = shape.rank() - 1;
+  HG_CHECK(last < 0 || shape[last] == 1 || tensor.stride(last) == 1,
+           "{}: the last axis of operand '{}' {} has stride {}, expected 1", op, name,
+           shape.to_string(), tensor.stride(last));
+}
+
 }  // namespace hg

@@ -95,5 +95,11 @@ extern template class BasicTensor<const void>;
 /// Throws unless `tensor` has this shape and element type; `name` is the operand's.
 void check_tensor(const char* op, const char* name, const ConstTensor& tensor, const Shape& shape,
                   DType dtype);
+/// The same, and throws unless the elements lie end to end in memory.
+void check_contiguous(const char* op, const char* name, const ConstTensor& tensor,
+                      const Shape& shape, DType dtype);
+/// The same, for a slice of a larger tensor: only the last axis must lie end to end.
+void check_slice(const char* op, const char* name, const ConstTensor& tensor, const Shape& shape,
+                 DType dtype);
 
 }  // namespace hg

@@ -14,9 +14,9 @@ struct AdamW {
   Tensor master, m, v;   // [N] f32
   Tensor working;        // [N] bf16; absent where the model computes with the master itself
   ConstTensor gradient;  // [N] f32
-  float lr, beta1, beta2, eps, weight_decay;
-  float gradient_scale;  // of clipping
-  std::int64_t step;     // from 1
+  double lr, beta1, beta2, eps, weight_decay;  // f64, since 1 - 0.999F is off in the fifth digit
+  float gradient_scale;                        // of clipping
+  std::int64_t step;                           // from 1
 
   void check() const;
   Cost cost() const;

@@ -27,6 +27,7 @@ struct HeadNormRopeForward {
   void check() const;
   Cost cost() const;
   void cpu(Context& ctx) const;
+  static constexpr std::int64_t kMaxHeadDim = 256;
 };
 
 /// The rotation is undone by its transpose; then the norm's backward, as in ops/norm.h, per head.
@@ -44,8 +45,10 @@ struct HeadNormRopeBackward {
   void check() const;
   Cost cost() const;
   void cpu(Context& ctx) const;
-  /// Partial sums of dweight, [pieces, D] f32.
+  /// Partial sums of dweight, [pieces, D] f32; absent without a norm.
   Tensor scratch(Context& ctx) const;
+  static constexpr std::int64_t kTokensPerPiece = 32;
+  static constexpr std::int64_t kMaxHeadDim = HeadNormRopeForward::kMaxHeadDim;
 };
 
 }  // namespace hg

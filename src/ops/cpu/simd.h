@@ -2,6 +2,8 @@
 // is widened at load and rounded at store. Only for files in ops/cpu/kernels.
 #pragma once
 
+#include <immintrin.h>
+
 #include <cstdint>
 #include <cstring>
 
@@ -20,6 +22,7 @@ using F32 = float __attribute__((vector_size(kLanes * 4)));
 using U32 = std::uint32_t __attribute__((vector_size(kLanes * 4)));
 using I32 = std::int32_t __attribute__((vector_size(kLanes * 4)));
 using U16 = std::uint16_t __attribute__((vector_size(kLanes * 2)));
+using F64 = double __attribute__((vector_size(kLanes * 4)));  // half as many lanes
 
 /// A whole vector, or the `count` elements that are left at the end of a row.
 struct Full {
@@ -77,12 +80,37 @@ HG_INLINE void store(T* p, F32 x) {
   store(p, x, Full{});
 }
 
+/// The vector extension has no square root; a template, so that only one instruction set's is looked up.
+template <class Vector>
+HG_INLINE Vector sqrt(Vector x) {
+  if constexpr (sizeof(Vector) == 64) {
+    return _mm512_maskz_sqrt_ps(0xffff, x);  // the plain one warns in GCC 12
+  } else {
+    return _mm256_sqrt_ps(x);
+  }
+}
+
+/// The lower (0) or upper (1) half of the lanes.
+template <int half>
+HG_INLINE F64 half_to_f64(F32 x) {
+  using Half = float __attribute__((vector_size(kLanes * 2)));
+  Half lanes;
+  std::memcpy(&lanes, reinterpret_cast<const char*>(&x) + half * sizeof(Half), sizeof(Half));
+  return __builtin_convertvector(lanes, F64);
+}
+
 HG_INLINE F32 max(F32 a, F32 b) { return a > b ? a : b; }
 HG_INLINE F32 min(F32 a, F32 b) { return a < b ? a : b; }
 
 /// Sum and maximum over the lanes, pairwise: the order is the same everywhere.
 HG_INLINE float reduce_add(F32 x) {
   for (std::int64_t half = kLanes / 2; half > 0; half /= 2) {
+    for (std::int64_t i = 0; i < half; ++i) x[i] += x[i + half];
+  }
+  return x[0];
+}
+HG_INLINE double reduce_add(F64 x) {
+  for (std::int64_t half = kLanes / 4; half > 0; half /= 2) {
     for (std::int64_t i = 0; i < half; ++i) x[i] += x[i + half];
   }
   return x[0];

@@ -1,0 +1,16 @@
+// Indices come from data, so they are checked on every call: a bad file must not read out of
+// bounds.
+#pragma once
+
+#include <string_view>
+
+#include "core/tensor.h"
+
+namespace hg {
+
+/// Throws unless every element of the contiguous i32 tensor `indices` is in [0, limit); the
+/// sentence names the first that is not.
+void check_indices(std::string_view op, std::string_view name, const ConstTensor& indices,
+                   std::int64_t limit);
+
+}  // namespace hg

@@ -1,0 +1,56 @@
+// CPU bodies of ops/glu.h: one pass, rows in parallel.
+#include "ops/glu.h"
+
+#include "core/parallel.h"
+#include "ops/cpu/dtypes.h"
+#include "ops/cpu/simd.h"
+
+namespace hg {
+namespace {
+
+constexpr std::int64_t kGrain = 8;  // rows a task takes
+
+template <class T>
+void forward(const SwiGluForward& op) {
+  const std::int64_t f = op.y.dim(1);
+  parallel_ranges(op.y.dim(0), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const T *gate = op.x.as<T>() + t * 2 * f, *up = gate + f;
+      T* y = op.y.as<T>() + t * f;
+      for_lanes(f, [&](std::int64_t i, auto lanes) {
+        const F32 a = load(gate + i, lanes);
+        store(y + i, a * sigmoid(a) * load(up + i, lanes), lanes);
+      });
+    }
+  });
+}
+
+template <class T>
+void backward(const SwiGluBackward& op) {
+  const std::int64_t f = op.dy.dim(1);
+  parallel_ranges(op.dy.dim(0), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const T *gate = op.x.as<T>() + t * 2 * f, *up = gate + f, *dy = op.dy.as<T>() + t * f;
+      T *dgate = op.dx.as<T>() + t * 2 * f, *dup = dgate + f;
+      for_lanes(f, [&](std::int64_t i, auto lanes) {
+        const F32 a = load(gate + i, lanes), s = sigmoid(a), ds = load(dy + i, lanes) * s;
+        store(dgate + i, ds * load(up + i, lanes) * (1.0F + a * (1.0F - s)), lanes);
+        store(dup + i, ds * a, lanes);
+      });
+    }
+  });
+}
+
+}  // namespace
+
+template <>
+void cpu_kernel<kIsa>(const SwiGluForward& op, Context&) {
+  for_float_type(op.y.dtype(), [&]<class T>() { forward<T>(op); });
+}
+
+template <>
+void cpu_kernel<kIsa>(const SwiGluBackward& op, Context&) {
+  for_float_type(op.dy.dtype(), [&]<class T>() { backward<T>(op); });
+}
+
+}  // namespace hg

@@ -1,0 +1,41 @@
+#include "ops/embedding.h"
+
+#include "ops/cpu/indices.h"
+#include "ops/cpu/isa.h"
+
+namespace hg {
+
+void EmbeddingForward::check() const {
+  const std::int64_t vocabulary = weight.dim(0), d = weight.dim(1);
+  check_contiguous(name.data(), "weight", weight, {vocabulary, d}, weight.dtype());
+  check_contiguous(name.data(), "tokens", tokens, {tokens.dim(0)}, DType::i32);
+  check_contiguous(name.data(), "y", y, {tokens.dim(0), d}, weight.dtype());
+}
+
+Cost EmbeddingForward::cost() const { return {.bytes = 2.0 * static_cast<double>(y.bytes())}; }
+
+void EmbeddingForward::cpu(Context& ctx) const {
+  check_indices(name, "tokens", tokens, weight.dim(0));
+  dispatch_cpu(*this, ctx);
+}
+
+void EmbeddingBackward::check() const {
+  const std::int64_t count = dy.dim(0), d = dy.dim(1);
+  check_contiguous(name.data(), "dy", dy, {count, d}, dy.dtype());
+  check_contiguous(name.data(), "tokens", tokens, {count}, DType::i32);
+  check_contiguous(name.data(), "dweight", dweight, {dweight.dim(0), d}, DType::f32);
+}
+
+Cost EmbeddingBackward::cost() const {
+  const auto added = static_cast<double>(dy.numel());
+  return {
+      .flops = added,
+      .bytes = static_cast<double>(dy.bytes() + (accumulate ? 0 : dweight.bytes())) + 8 * added};
+}
+
+void EmbeddingBackward::cpu(Context& ctx) const {
+  check_indices(name, "tokens", tokens, dweight.dim(0));
+  dispatch_cpu(*this, ctx);
+}
+
+}  // namespace hg

@@ -1,0 +1,34 @@
+#include "ops/glu.h"
+
+#include "ops/cpu/isa.h"
+
+namespace hg {
+
+void SwiGluForward::check() const {
+  const std::int64_t tokens = y.dim(0), f = y.dim(1);
+  check_contiguous(name.data(), "y", y, {tokens, f}, y.dtype());
+  check_contiguous(name.data(), "x", x, {tokens, 2 * f}, y.dtype());
+}
+
+Cost SwiGluForward::cost() const {
+  return {.flops = 6.0 * static_cast<double>(y.numel()),
+          .bytes = static_cast<double>(x.bytes() + y.bytes())};
+}
+
+void SwiGluForward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
+
+void SwiGluBackward::check() const {
+  const std::int64_t tokens = dy.dim(0), f = dy.dim(1);
+  check_contiguous(name.data(), "dy", dy, {tokens, f}, dy.dtype());
+  check_contiguous(name.data(), "x", x, {tokens, 2 * f}, dy.dtype());
+  check_contiguous(name.data(), "dx", dx, {tokens, 2 * f}, dy.dtype());
+}
+
+Cost SwiGluBackward::cost() const {
+  return {.flops = 12.0 * static_cast<double>(dy.numel()),
+          .bytes = static_cast<double>(dy.bytes() + x.bytes() + dx.bytes())};
+}
+
+void SwiGluBackward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
+
+}  // namespace hg
