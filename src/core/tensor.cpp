@@ -2,7 +2,7 @@
 
 namespace hg {
 
-Shape::Shape(std::initializer_list<std::int64_t> extents) : rank_(static_cast<int>(extents.size())) {
+Shape::Shape(std::span<const std::int64_t> extents) : rank_(static_cast<int>(extents.size())) {
   HG_CHECK(rank_ <= kMaxRank, "a shape of {} axes; at most {} are supported", rank_, kMaxRank);
   std::size_t axis = 0;
   for (const std::int64_t extent : extents) extents_[axis++] = extent;
