@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -37,15 +38,16 @@ class ValidationHook : public Hook {
   void begin(Trainer& trainer) override;
   void after_step(Trainer& trainer, const StepResult& result) override;
 
-  /// The newest value; NaN before the first.
+  /// The newest and the first value of this process; NaN before they are measured.
   double loss() const { return loss_; }
+  double first_loss() const { return first_; }
 
  private:
   void measure(Trainer& trainer);
 
   Sinks& sinks_;
   const TokenFile& file_;
-  double loss_ = std::numeric_limits<double>::quiet_NaN();
+  double loss_ = std::numeric_limits<double>::quiet_NaN(), first_ = loss_;
 };
 
 /// A checkpoint every interval and at the end.

@@ -1,0 +1,97 @@
+#include "train/hooks.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "core/log.h"
+#include "train/checkpoint.h"
+#include "train/evaluate.h"
+#include "train/machine.h"
+
+namespace hg {
+namespace {
+
+void write(Sinks& sinks, const Trainer& trainer, std::string kind, std::vector<NamedValue> values,
+           std::vector<std::pair<std::string, std::string>> texts = {}) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const MetricRow row{.step = trainer.state().step,
+                      .tokens = trainer.state().tokens,
+                      .time = std::chrono::duration<double>(now).count(),
+                      .kind = std::move(kind),
+                      .values = std::move(values),
+                      .texts = std::move(texts)};
+  for (const auto& sink : sinks) sink->write(row);
+}
+
+void flush(Sinks& sinks) {
+  for (const auto& sink : sinks) sink->flush();
+}
+
+bool is_last(const Trainer& trainer) {
+  return trainer.state().step == trainer.config().training.steps;
+}
+
+}  // namespace
+
+void StepMetricsHook::after_step(Trainer& trainer, const StepResult& result) {
+  clipped_ += result.clipped ? 1 : 0;
+  ++steps_;
+  const double rate = static_cast<double>(result.tokens) / result.seconds;
+  const double flops = rate * flops_per_token_;
+  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
+  std::vector<NamedValue> values = {
+      {metric::kLoss, result.loss},
+      {metric::kMaxLoss, result.max_loss},
+      {metric::kGradNorm, result.grad_norm},
+      {metric::kLearningRate, result.lr},
+      {"clip_rate(%)", 100.0 * static_cast<double>(clipped_) / static_cast<double>(steps_)},
+      {"logits/rms_logsumexp", result.z},
+      {metric::kMemoryGiB, static_cast<double>(peak_rss_bytes()) / kGiB},
+      {metric::kTokensPerSecond, rate},
+      {metric::kTflops, flops / 1e12},
+      {metric::kDataLoading, 100 * result.data_seconds / result.seconds},
+      {"time_metrics/step(s)", result.seconds}};
+  if (peak_flops_ > 0) values.push_back({metric::kMfu, 100 * flops / peak_flops_});
+  write(sinks_, trainer, "train", std::move(values));
+}
+
+void StepMetricsHook::end(Trainer&) { flush(sinks_); }
+
+void ValidationHook::begin(Trainer& trainer) {
+  measure(trainer);
+  if (trainer.state().step > 0) return;
+  const double expected = std::log(static_cast<double>(trainer.config().model.vocab_size));
+  const double off = 100 * (loss_ / expected - 1);
+  log_info("initial loss {:.4f}, ln V = {:.4f}: {:+.2f} %{}", loss_, expected, off,
+           std::abs(off) <= 1 ? ", as it must be before training" : "");
+  if (std::abs(off) > 1) {
+    log_warn("an untrained model's loss should be within 1 % of ln V: check initializer_range and the data");
+  }
+}
+
+void ValidationHook::after_step(Trainer& trainer, const StepResult& result) {
+  if (result.step % trainer.config().validation.interval == 0 || is_last(trainer)) measure(trainer);
+}
+
+void ValidationHook::measure(Trainer& trainer) {
+  const RunConfig& config = trainer.config();
+  const Evaluation evaluation =
+      evaluate(trainer.model(), trainer.losses(), file_, config.training, config.validation.sequences);
+  loss_ = evaluation.loss;
+  if (std::isnan(first_)) first_ = loss_;
+  write(sinks_, trainer, "val",
+        {{metric::kValidationLoss, loss_},
+         {"validation_metrics/perplexity", std::exp(loss_)},
+         {"validation_metrics/targets", static_cast<double>(evaluation.targets)}});
+}
+
+void CheckpointHook::after_step(Trainer& trainer, const StepResult& result) {
+  const std::int64_t interval = trainer.config().checkpoint.interval;
+  if (!is_last(trainer) && (interval == 0 || result.step % interval != 0)) return;
+  const auto path = save_checkpoint(folder_, trainer.model().store, trainer.state(), trainer.config(),
+                                    trainer.config().checkpoint.keep);
+  write(sinks_, trainer, "event", {}, {{"checkpoint", path.string()}});
+  flush(sinks_);
+}
+
+}  // namespace hg

@@ -1,0 +1,146 @@
+#include "train/session.h"
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "core/file.h"
+#include "core/log.h"
+#include "core/parallel.h"
+#include "data/tokenizer.h"
+#include "model/flops.h"
+#include "train/bench.h"
+#include "train/checkpoint.h"
+#include "train/hooks.h"
+#include "train/machine.h"
+
+namespace hg {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The checkpoint to continue from, or nothing for a fresh run; refuses a folder that is neither.
+std::optional<fs::path> choose_start(const RunConfig& config, const fs::path& folder) {
+  const auto newest = newest_checkpoint(folder / "checkpoints");
+  const Resume resume = config.checkpoint.resume;
+  HG_CHECK(resume != Resume::must || newest, "{}: checkpoint.resume is 'must', and there is no checkpoint",
+           (folder / "checkpoints").string());
+  HG_CHECK(newest || !fs::exists(folder) || fs::is_empty(folder),
+           "{}: the run folder exists and holds no checkpoint to continue from; remove it, or name another "
+           "with --run",
+           folder.string());
+  HG_CHECK(resume != Resume::never || !newest,
+           "{}: the run folder holds {}, and checkpoint.resume is 'never'; name another with --run",
+           folder.string(), newest->filename().string());
+  return newest;
+}
+
+/// What a resumed run may not change: the model is in the checkpoint's tensors, the data order in its count.
+void check_same_run(const RunConfig& config, const fs::path& checkpoint) {
+  const fs::path path = checkpoint / "config.yaml";
+  const auto saved = parse_config<RunConfig>(read_file(path), path.string()).value;
+  for (const auto& [key, before, now] : differences(saved, config)) {
+    const bool fixed = key.starts_with("model.") || key == "training.seed" || key == "training.seq_len" ||
+                       key == "data.train" || key == "data.tokenizer";
+    HG_CHECK(!fixed, "{}: {} was {}, the config now says {}; a resumed run cannot change it", path.string(), key,
+             before, now);
+    log_info("{} was {} in the checkpoint, is now {}", key, before, now);
+  }
+}
+
+void log_plan(const StepPlan& plan, DType dtype, const CpuInfo& cpu) {
+  log_info("{} ({}), {} threads, computing in {}", cpu.model, cpu.to_string(), num_threads(), name_of(dtype));
+  std::string parts;
+  for (const auto& part : plan.parameters) {
+    parts += fmt::format("{}{} {:.2f}M", parts.empty() ? "" : ", ", part.kind, static_cast<double>(part.numel) / 1e6);
+  }
+  log_info("{:.2f}M parameters: {}", static_cast<double>(plan.total_parameters()) / 1e6, parts);
+  parts.clear();
+  for (const auto& part : plan.memory) {
+    parts += fmt::format("{}{} {:.1f}", parts.empty() ? "" : ", ", part.name,
+                         static_cast<double>(part.bytes) / (1 << 20));
+  }
+  log_info("{:.1f} MiB allocated once: {}", static_cast<double>(plan.total_bytes()) / (1 << 20), parts);
+}
+
+void write_run_files(const SessionOptions& options, const CpuInfo& cpu) {
+  write_file(options.folder / "config.yaml", options.resolved_config);
+  write_file(options.folder / "machine.json", machine_facts(cpu).dump(2) + "\n");
+}
+
+Sinks open_sinks(const RunConfig& config, const SessionOptions& options, std::int64_t step) {
+  drop_rows_after(options.folder / "metrics.jsonl", step);
+  Sinks sinks;
+  sinks.push_back(std::make_unique<JsonLinesSink>(options.folder / "metrics.jsonl"));
+  if (config.metrics.tensorboard) {
+    sinks.push_back(std::make_unique<TensorBoardSink>(options.folder, step + 1));
+  }
+  sinks.push_back(std::make_unique<ConsoleSink>(options.print, config.metrics.log_interval));
+  return sinks;
+}
+
+void check_vocabulary(const RunConfig& config, const Tokenizer& tokenizer) {
+  HG_CHECK(tokenizer.vocab_size() <= config.model.vocab_size,
+           "tokenizer {} has {} ids, more than model.vocab_size = {}", config.data.tokenizer,
+           tokenizer.vocab_size(), config.model.vocab_size);
+}
+
+}  // namespace
+
+SessionSummary train(const RunConfig& config, const SessionOptions& options) {
+  const auto start_time = std::chrono::steady_clock::now();
+  if (config.training.threads > 0) set_num_threads(static_cast<int>(config.training.threads));
+  const CpuInfo cpu = detect_cpu();
+  const auto checkpoint = choose_start(config, options.folder);
+  if (checkpoint) check_same_run(config, *checkpoint);
+
+  check_vocabulary(config, *load_tokenizer(config.data.tokenizer));
+  const TokenFile train_file(config.data.train, config.model.vocab_size);
+  std::optional<TokenFile> validation_file;
+  if (!config.data.validation.empty()) validation_file.emplace(config.data.validation, config.model.vocab_size);
+
+  const StepPlan plan = plan_step(config, cpu);
+  log_plan(plan, compute_dtype(config.training.precision, cpu), cpu);
+  const auto run = make_training_model(config, cpu, plan);
+  TrainState state;
+  if (checkpoint) {
+    state = load_checkpoint(*checkpoint, run->store, run->ctx);
+    log_info("continuing from {} at step {}", checkpoint->string(), state.step);
+  } else {
+    run->store.initialize(static_cast<std::uint64_t>(config.training.seed));
+    run->store.refresh_working(run->ctx);
+  }
+
+  Loader loader(train_file, {.seed = static_cast<std::uint64_t>(config.training.seed),
+                             .seq_len = config.training.seq_len,
+                             .sequences = config.training.micro_batch_size,
+                             .first_sample = state.samples,
+                             .order = SampleOrder::random,
+                             .rank = 0,
+                             .ranks = 1});
+  fs::create_directories(options.folder);
+  write_run_files(options, cpu);
+  Sinks sinks = open_sinks(config, options, state.step);
+
+  Trainer trainer(config, *run, loader, state);
+  trainer.add(std::make_unique<StepMetricsHook>(
+      sinks, model_flops_per_token(config.model, run->store, config.training.seq_len),
+      measure_gemm_ceiling(cpu, run->store.compute_dtype())));
+  const ValidationHook* validation = nullptr;
+  if (validation_file) {
+    auto hook = std::make_unique<ValidationHook>(sinks, *validation_file);
+    validation = hook.get();
+    trainer.add(std::move(hook));
+  }
+  trainer.add(std::make_unique<CheckpointHook>(sinks, options.folder / "checkpoints"));
+  trainer.run();
+
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  return {.steps = trainer.state().step - state.step,
+          .tokens = trainer.state().tokens - state.tokens,
+          .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_time).count(),
+          .first_validation_loss = validation != nullptr ? validation->first_loss() : kNone,
+          .last_validation_loss = validation != nullptr ? validation->loss() : kNone,
+          .checkpoint = newest_checkpoint(options.folder / "checkpoints").value_or(fs::path())};
+}
+
+}  // namespace hg

@@ -1,0 +1,31 @@
+// A training run from its config to its last line: opens the data, plans and takes memory, resumes or initialises,
+// writes the run folder, and lets the trainer go.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "train/config.h"
+#include "train/trainer.h"
+
+namespace hg {
+
+struct SessionOptions {
+  std::filesystem::path folder;                        // of the run
+  std::string resolved_config;                         // written into it, with the origins of values
+  std::function<void(const std::string&)> print;       // a line for the person who watches
+};
+
+struct SessionSummary {
+  std::int64_t steps = 0, tokens = 0;  // of this process
+  double seconds = 0;
+  double first_validation_loss = 0, last_validation_loss = 0;  // NaN without validation data
+  std::filesystem::path checkpoint;
+};
+
+/// Runs the whole of `config`. Throws on bad input before anything is written, and with everything already
+/// written intact afterwards.
+SessionSummary train(const RunConfig& config, const SessionOptions& options);
+
+}  // namespace hg

@@ -1,0 +1,41 @@
+// headgate train: pretrains a model from a config file.
+#include <cmath>
+
+#include "commands.h"
+#include "config_options.h"
+#include "core/log.h"
+#include "train/session.h"
+
+namespace hg::tools {
+namespace {
+
+void print_summary(const RunConfig& config, const SessionSummary& summary, const std::string& folder) {
+  fmt::print("\n{} steps, {} tokens in {:.0f} s\n", summary.steps, summary.tokens, summary.seconds);
+  if (!std::isnan(summary.last_validation_loss)) {
+    const double start = std::log(static_cast<double>(config.model.vocab_size));
+    fmt::print("validation loss {:.4f} -> {:.4f}: {:.1f} % of ln V = {:.4f}\n", summary.first_validation_loss,
+               summary.last_validation_loss, 100 * summary.last_validation_loss / start, start);
+  }
+  fmt::print("checkpoint   {}\nmetrics      {}/metrics.jsonl, and tensorboard --logdir {}\n",
+             summary.checkpoint.string(), folder, folder);
+}
+
+}  // namespace
+
+void add_train(CLI::App& app) {
+  auto* command = app.add_subcommand("train", "Pretrain a model from a config file");
+  const auto options = std::make_shared<ConfigOptions>();
+  options->add_to(*command, true);
+  const auto folder = std::make_shared<std::string>();
+  command->add_option("--run", *folder, "Run folder; default runs/NAME");
+  command->callback([options, folder] {
+    const auto loaded = options->load();
+    if (folder->empty()) *folder = "runs/" + loaded.value.name;
+    const auto summary = train(loaded.value, {.folder = *folder,
+                                              .resolved_config = to_yaml(loaded.value, loaded.origins),
+                                              .print = [](const std::string& line) { log_info("{}", line); }});
+    print_summary(loaded.value, summary, *folder);
+  });
+}
+
+}  // namespace hg::tools
