@@ -1,0 +1,116 @@
+#include "train/metrics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+
+#include "core/check.h"
+
+namespace hg {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// "1,234,567"
+std::string with_commas(double value) {
+  if (!std::isfinite(value)) return fmt::format("{}", value);
+  std::string digits = fmt::format("{:.0f}", value);
+  const std::ptrdiff_t first = digits.starts_with('-') ? 2 : 1;
+  for (auto at = std::ssize(digits) - 3; at >= first; at -= 3) {
+    digits.insert(static_cast<std::size_t>(at), 1, ',');
+  }
+  return digits;
+}
+
+std::optional<double> find(const MetricRow& row, std::string_view name) {
+  for (const auto& [key, value] : row.values) {
+    if (key == name) return value;
+  }
+  return {};
+}
+
+/// The step of a line of a metrics file.
+std::int64_t step_of(std::string_view line, const std::string& path, std::int64_t number) {
+  const Json row = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  HG_CHECK(row.is_object() && row.contains("step") && row["step"].is_number_integer(),
+           "{}:{}: expected a JSON object with an integer \"step\"", path, number);
+  return row["step"].get<std::int64_t>();
+}
+
+}  // namespace
+
+std::string json_line(const MetricRow& row) {
+  std::set<std::string_view> names;
+  std::string line;
+  const auto add = [&](std::string_view name, const Json& value) {
+    HG_CHECK(names.insert(name).second, "metric '{}' appears twice at step {}", name, row.step);
+    // Text may hold bytes of generated tokens: what is no UTF-8 becomes U+FFFD.
+    const auto dump = [](const Json& json) {
+      return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+    };
+    line += fmt::format("{}{}:{}", line.empty() ? '{' : ',', dump(name), dump(value));
+  };
+  add("step", row.step);
+  add("tokens", row.tokens);
+  add("time", row.time);
+  add("kind", row.kind);
+  for (const auto& [name, value] : row.values) add(name, value);  // dumps NaN and infinity as null
+  for (const auto& [name, text] : row.texts) add(name, text);
+  return line + '}';
+}
+
+void JsonLinesSink::write(const MetricRow& row) { file_.write(json_line(row) + '\n'); }
+
+std::int64_t drop_rows_after(const std::filesystem::path& path, std::int64_t step) {
+  if (!std::filesystem::exists(path)) return 0;
+  const std::string content = read_file(path);
+  std::string kept;
+  kept.reserve(content.size());
+  std::int64_t number = 0, dropped = 0;
+  for (std::size_t begin = 0; begin < content.size();) {
+    const std::size_t end = std::min(content.find('\n', begin), content.size());
+    const std::string_view line(content.data() + begin, end - begin);
+    ++number;
+    const bool complete = end < content.size();
+    if (complete && step_of(line, path.string(), number) <= step) {
+      kept.append(line).push_back('\n');
+    } else {
+      ++dropped;
+    }
+    begin = end + 1;
+  }
+  if (dropped > 0) write_file(path, kept);
+  return dropped;
+}
+
+void TensorBoardSink::write(const MetricRow& row) {
+  writer_.scalars(row.time, row.step, row.values);
+  for (const auto& [tag, text] : row.texts) writer_.text(row.time, row.step, tag, text);
+}
+
+void ConsoleSink::write(const MetricRow& row) {
+  const std::string line = console_line(row);
+  if (!line.empty()) print_(line);
+}
+
+std::string console_line(const MetricRow& row) {
+  std::string line;
+  const auto loss = find(row, row.kind == "val" ? metric::kValidationLoss : metric::kLoss);
+  if (loss) line += fmt::format("  loss: {:.5f}", *loss);
+  if (const auto x = find(row, metric::kGradNorm)) line += fmt::format("  grad_norm: {:.4f}", *x);
+  if (const auto x = find(row, metric::kMemoryGiB)) {
+    line += fmt::format("  memory: {:.2f}GiB", *x);
+    if (const auto p = find(row, metric::kMemoryPercent)) line += fmt::format("({:.2f}%)", *p);
+  }
+  if (const auto x = find(row, metric::kTokensPerSecond))
+    line += fmt::format("  tps: {}", with_commas(*x));
+  if (const auto x = find(row, metric::kTflops)) line += fmt::format("  tflops: {:.2f}", *x);
+  if (const auto x = find(row, metric::kMfu)) line += fmt::format("  mfu: {:.2f}%", *x);
+  for (const auto& [name, text] : row.texts) line += fmt::format("  {}: {}", name, text);
+  if (line.empty()) return line;
+  return fmt::format("{}step: {}{}", row.kind == "val" ? "validate " : "", row.step, line);
+}
+
+}  // namespace hg
