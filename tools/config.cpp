@@ -2,6 +2,7 @@
 #include <iostream>
 
 #include "commands.h"
+#include "core/check.h"
 #include "config_options.h"
 
 namespace hg::tools {
@@ -11,7 +12,7 @@ void add_config(CLI::App& app) {
   const auto options = std::make_shared<ConfigOptions>();
   options->add_to(*command, false);
   const auto keys = std::make_shared<bool>(false);
-  command->add_flag("--print", "Print every key with its value and where it came from (the default)");
+  command->add_flag("--print")->description("Print every key with its value and its origin (the default)");
   command->add_flag("--keys", *keys, "List every key with its type, default and meaning");
   command->callback([options, keys] {
     if (*keys) {

@@ -64,11 +64,11 @@ class Weights {
 /// backward overwrites.
 class Gradients {
  public:
-  Gradients(const ParamStore& store, UnitId unit, bool accumulate)
-      : accumulate(accumulate), store_(store), unit_(unit) {}
+  Gradients(const ParamStore& store, UnitId unit, bool add)
+      : accumulate(add), store_(store), unit_(unit) {}
   Tensor operator[](ParamId id) const;
 
-  bool accumulate;
+  const bool accumulate;
 
  private:
   const ParamStore& store_;

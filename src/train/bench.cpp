@@ -99,7 +99,8 @@ double measure_gemm_ceiling(const CpuInfo& cpu, DType dtype) {
 
 BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int64_t warmup,
                            std::int64_t steps) {
-  BenchResult result{.steps = steps};
+  BenchResult result;
+  result.steps = steps;
   result.gemm_ceiling = measure_gemm_ceiling(cpu, compute_dtype(config.training.precision, cpu));
   const StepPlan plan = plan_step(config, cpu);
   result.planned = plan.total_bytes();
