@@ -28,6 +28,20 @@ class Heads {
   std::int64_t token_, group_, head_;
 };
 
+/// Whether the heads of a group lie end to end.
+inline bool heads_touch(const ConstTensor& tensor) { return tensor.stride(2) == tensor.dim(3); }
+
+/// Heads that touch, seen as one long head for each group: [T, KV, 1, G D]. Loops over it are
+/// longer.
+template <class Void>
+BasicTensor<Void> join_heads(const BasicTensor<Void>& tensor) {
+  const std::int64_t length = tensor.dim(2) * tensor.dim(3);
+  return {tensor.data(),
+          tensor.dtype(),
+          {tensor.dim(0), tensor.dim(1), 1, length},
+          {tensor.stride(0), tensor.stride(1), length, 1}};
+}
+
 /// Calls fn(t, j, g) for the heads of tokens [begin, end), in order.
 template <class Fn>
 void for_heads(const Shape& shape, std::int64_t begin, std::int64_t end, Fn&& fn) {

@@ -2,20 +2,21 @@
 // is widened at load and rounded at store. Only for files in ops/cpu/kernels.
 #pragma once
 
-#include <immintrin.h>
-
 #include <cstdint>
 #include <cstring>
 
 #include "ops/cpu/isa.h"
 
 #define HG_INLINE inline __attribute__((always_inline))
-
-namespace hg {
 // Another name per instruction set, so that the linker never takes one's function for the other's.
 #define HG_CONCAT2(a, b) a##b
 #define HG_CONCAT(a, b) HG_CONCAT2(a, b)
-inline namespace HG_CONCAT(simd_, HEADGATE_ISA) {
+#define HG_SIMD HG_CONCAT(simd_, HEADGATE_ISA)
+
+#include "ops/cpu/simd_x86.h"
+
+namespace hg {
+inline namespace HG_SIMD {
 
 inline constexpr std::int64_t kLanes = kIsa == Isa::avx512 ? 16 : 8;
 using F32 = float __attribute__((vector_size(kLanes * 4)));
@@ -23,6 +24,10 @@ using U32 = std::uint32_t __attribute__((vector_size(kLanes * 4)));
 using I32 = std::int32_t __attribute__((vector_size(kLanes * 4)));
 using U16 = std::uint16_t __attribute__((vector_size(kLanes * 2)));
 using F64 = double __attribute__((vector_size(kLanes * 4)));  // half as many lanes
+
+// Integer vectors as the functions of simd_x86.h take them.
+using Bits32 = long long __attribute__((vector_size(kLanes * 4), may_alias));
+using Bits16 = long long __attribute__((vector_size(kLanes * 2), may_alias));
 
 /// A whole vector, or the `count` elements that are left at the end of a row.
 struct Full {
@@ -42,12 +47,14 @@ HG_INLINE void for_lanes(std::int64_t n, Fn&& fn) {
 
 HG_INLINE F32 splat(float x) { return F32{} + x; }
 
-HG_INLINE F32 widen(U16 x) { return reinterpret_cast<F32>(__builtin_convertvector(x, U32) << 16); }
+HG_INLINE F32 widen(U16 x) {
+  return reinterpret_cast<F32>(reinterpret_cast<U32>(widen_u16(reinterpret_cast<Bits16>(x))) << 16);
+}
 /// To nearest even; NaN stays NaN.
 HG_INLINE U16 round_bf16(F32 x) {
   const U32 u = reinterpret_cast<U32>(x);
-  const U32 rounded = (u + 0x7fffU + ((u >> 16) & 1U)) >> 16;
-  return __builtin_convertvector(x == x ? rounded : (u >> 16 | 0x40U), U16);
+  const U32 rounded = x == x ? u + ((u >> 16 & 1U) + 0x7fffU) : u | 0x400000U;
+  return reinterpret_cast<U16>(upper_u16(reinterpret_cast<Bits32>(rounded)));
 }
 
 template <class Lanes>
@@ -80,53 +87,27 @@ HG_INLINE void store(T* p, F32 x) {
   store(p, x, Full{});
 }
 
-/// The vector extension has no square root; a template, so that only one instruction set's is looked up.
-template <class Vector>
-HG_INLINE Vector sqrt(Vector x) {
-  if constexpr (sizeof(Vector) == 64) {
-    return _mm512_maskz_sqrt_ps(0xffff, x);  // the plain one warns in GCC 12
-  } else {
-    return _mm256_sqrt_ps(x);
-  }
-}
-
-/// The lower (0) or upper (1) half of the lanes.
-template <int half>
-HG_INLINE F64 half_to_f64(F32 x) {
-  using Half = float __attribute__((vector_size(kLanes * 2)));
-  Half lanes;
-  std::memcpy(&lanes, reinterpret_cast<const char*>(&x) + half * sizeof(Half), sizeof(Half));
-  return __builtin_convertvector(lanes, F64);
-}
-
-HG_INLINE F32 max(F32 a, F32 b) { return a > b ? a : b; }
-HG_INLINE F32 min(F32 a, F32 b) { return a < b ? a : b; }
-
 /// Sum and maximum over the lanes, pairwise: the order is the same everywhere.
 HG_INLINE float reduce_add(F32 x) {
-  for (std::int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (std::int64_t i = 0; i < half; ++i) x[i] += x[i + half];
-  }
-  return x[0];
-}
-HG_INLINE double reduce_add(F64 x) {
-  for (std::int64_t half = kLanes / 4; half > 0; half /= 2) {
-    for (std::int64_t i = 0; i < half; ++i) x[i] += x[i + half];
-  }
-  return x[0];
+  return fold(x, [](auto a, auto b) { return a + b; });
 }
 HG_INLINE float reduce_max(F32 x) {
-  float m = x[0];
-  for (std::int64_t i = 1; i < kLanes; ++i) m = x[i] > m ? x[i] : m;
-  return m;
+  return fold(x, [](auto a, auto b) { return max(a, b); });
+}
+HG_INLINE double reduce_add(F64 x) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < kLanes / 2; ++i) sum += x[i];
+  return sum;
 }
 
-/// e^x to 2 units in the last place; 0 below -87.3, the value at 88.7 above.
+/// e^x to 2 units in the last place; 0 below -87.3, the value at 88.3 above; NaN stays NaN.
 HG_INLINE F32 exp(F32 x) {
   // x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 is taken off in two parts to keep r exact. The
-  // polynomial is the minimax one of Cephes' expf.
-  const F32 clamped = min(max(x, splat(-87.3F)), splat(88.7F));
-  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it leaves round(x) in the low bits
+  // polynomial is the minimax one of Cephes' expf. max and min return their second operand if one
+  // is NaN, which thus goes through.
+  const F32 clamped = min(splat(88.3F), max(splat(-87.3F), x));
+  // Adding 1.5 * 2^23 + 127 leaves n, with the bias of an exponent, in the low bits.
+  constexpr float kRound = 12582912.0F + 127.0F;
   const F32 shifted = clamped * 1.44269504088896341F + kRound;
   const F32 n = shifted - kRound;
   const F32 r = clamped - n * 0.693359375F - n * -2.12194440e-4F;
@@ -137,12 +118,11 @@ HG_INLINE F32 exp(F32 x) {
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
   p = p * r * r + r + 1.0F;
-  const I32 exponent = reinterpret_cast<I32>(shifted) << 23;  // n in the exponent field
-  const F32 y = reinterpret_cast<F32>(reinterpret_cast<I32>(p) + exponent);
-  return x < -87.3F ? splat(0.0F) : (x == x ? y : x);
+  const F32 power = reinterpret_cast<F32>(reinterpret_cast<I32>(shifted) << 23);  // 2^n
+  return x < -87.3F ? splat(0.0F) : p * power;
 }
 
 HG_INLINE F32 sigmoid(F32 x) { return 1.0F / (1.0F + exp(-x)); }
 
-}  // namespace simd
+}  // namespace HG_SIMD
 }  // namespace hg

@@ -71,15 +71,25 @@ void backward_headwise(const GateBackward& op) {
 
 template <>
 void cpu_kernel<kIsa>(const GateForward& op, Context&) {
+  const GateForward joined{
+      .y = join_heads(op.y), .o = join_heads(op.o), .logits = join_heads(op.logits)};
   for_float_type(op.o.dtype(), [&]<class T>() {
-    op.logits.dim(3) == 1 ? forward_headwise<T>(op) : forward_elementwise<T>(op);
+    if (op.logits.dim(3) == 1) return forward_headwise<T>(op);
+    forward_elementwise<T>(heads_touch(op.logits) ? joined : op);
   });
 }
 
 template <>
 void cpu_kernel<kIsa>(const GateBackward& op, Context&) {
+  const GateBackward joined{.d_o = join_heads(op.d_o),
+                            .dlogits = join_heads(op.dlogits),
+                            .dy = join_heads(op.dy),
+                            .o = join_heads(op.o),
+                            .logits = join_heads(op.logits)};
+  const bool touch = heads_touch(op.logits) && heads_touch(op.dlogits);
   for_float_type(op.o.dtype(), [&]<class T>() {
-    op.logits.dim(3) == 1 ? backward_headwise<T>(op) : backward_elementwise<T>(op);
+    if (op.logits.dim(3) == 1) return backward_headwise<T>(op);
+    backward_elementwise<T>(touch ? joined : op);
   });
 }
 

@@ -16,14 +16,14 @@ constexpr std::int64_t kGrain = 8192;  // elements a task takes
 
 /// Squares are exact in f64, and so is where they are added.
 double sum_of_squares(const float* x, std::int64_t n) {
-  F64 low{}, high{};
+  F64 lower{}, upper{};
   for_lanes(n, [&](std::int64_t i, auto lanes) {
     const F32 v = load(x + i, lanes);
-    const F64 a = half_to_f64<0>(v), b = half_to_f64<1>(v);
-    low += a * a;
-    high += b * b;
+    const F64 a = to_f64(low(v)), b = to_f64(high(v));
+    lower += a * a;
+    upper += b * b;
   });
-  return reduce_add(low + high);
+  return reduce_add(lower + upper);
 }
 
 template <class To, class From>
