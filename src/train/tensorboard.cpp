@@ -155,16 +155,13 @@ std::string histogram_event(double time, std::int64_t step, std::string_view tag
   return summary_event(time, step, summary);
 }
 
-// TensorProto {dtype = 1, tensor_shape = 2: {dim = 2: {size = 1}}, string_val = 8};
+// TensorProto {dtype = 1, string_val = 8}, of no dimensions: the page makes tables of any others.
 // SummaryMetadata {plugin_data = 1: {plugin_name = 1}}
 std::string text_event(double time, std::int64_t step, std::string_view tag,
                        std::string_view text) {
   constexpr std::uint64_t kString = 7;
-  Message dimension, shape, tensor, plugin, metadata, value, summary;
-  dimension.varint_field(1, 1);
-  shape.bytes_field(2, dimension.text());
+  Message tensor, plugin, metadata, value, summary;
   tensor.varint_field(1, kString);
-  tensor.bytes_field(2, shape.text());
   tensor.bytes_field(8, text);
   plugin.bytes_field(1, "text");
   metadata.bytes_field(1, plugin.text());

@@ -1,0 +1,19 @@
+// Facts about the build and the machine, for the run folder, and this process's memory.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+
+#include "core/cpu_info.h"
+
+namespace hg {
+
+/// What somebody needs who wants to repeat a run or to compare speeds: version, revision, compiler,
+/// oneDNN, processor, threads, memory, kernel, host and the time (UTC).
+nlohmann::ordered_json machine_facts(const CpuInfo& cpu);
+
+/// Memory of this process that is in RAM, now and at most since it began.
+std::int64_t rss_bytes();
+std::int64_t peak_rss_bytes();
+
+}  // namespace hg
