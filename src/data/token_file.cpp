@@ -17,7 +17,8 @@ using token_format::with_type;
 
 TokenFile::TokenFile(std::string prefix, std::int64_t vocab_size, IdCheck check)
     : prefix_(std::move(prefix)), index_(index_name()), data_(data_name()) {
-  HG_CHECK(vocab_size > 0, "{}: a vocabulary of {} ids", prefix_, vocab_size);
+  HG_CHECK(vocab_size > 0 && vocab_size <= std::int64_t{1} << 31, "{}: a vocabulary of {} ids",
+           prefix_, vocab_size);
   read_header();
   check_sequences();
   check_documents();
@@ -39,7 +40,7 @@ void TokenFile::read_header() {
   HG_CHECK(code >= 1 && code <= 8 && code != 6 && code != 7,
            "{} has element type {}, expected an integer type: 1 to 5 or 8", index_name(), code);
   type_ = token_format::Type{code};
-  element_bytes_ = with_type(type_, [](auto id) { return std::int64_t{sizeof(id)}; });
+  element_bytes_ = token_format::element_bytes(type_);
 
   const auto sequences = load<std::uint64_t>(header + 18),
              bounds = load<std::uint64_t>(header + 26);

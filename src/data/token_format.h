@@ -50,6 +50,10 @@ decltype(auto) with_type(Type type, Fn&& fn) {
   fail("token element type {} is unknown", static_cast<int>(type));
 }
 
+inline std::int64_t element_bytes(Type type) {
+  return with_type(type, [](auto id) { return std::int64_t{sizeof(id)}; });
+}
+
 /// Element `index` of an array of T at any address.
 template <class T>
 T load(const std::byte* array, std::int64_t index = 0) {

@@ -20,7 +20,8 @@ TokenWriter::TokenWriter(std::string prefix, std::int64_t vocab_size)
       vocab_size_(vocab_size),
       type_(token_format::type_for(vocab_size)),
       data_(data_name()) {
-  HG_CHECK(vocab_size > 0, "{}: a vocabulary of {} ids", prefix_, vocab_size);
+  HG_CHECK(vocab_size > 0 && vocab_size <= std::int64_t{1} << 31, "{}: a vocabulary of {} ids",
+           prefix_, vocab_size);
   HG_CHECK(!std::filesystem::exists(index_name()),
            "{} exists: remove it, or write to another prefix", index_name());
 }
@@ -45,8 +46,7 @@ void TokenWriter::add_document(std::span<const std::int32_t> ids) {
 }
 
 void TokenWriter::write_index(AtomicFile& index) const {
-  const auto element_bytes =
-      token_format::with_type(type_, [](auto id) { return std::int64_t{sizeof(id)}; });
+  const std::int64_t element_bytes = token_format::element_bytes(type_);
   index.write(token_format::kMagic);
   write_value(index, token_format::kVersion);
   write_value(index, type_);

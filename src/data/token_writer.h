@@ -22,6 +22,7 @@ class TokenWriter {
   void add_document(std::span<const std::int32_t> ids);
   void finish();
 
+  std::int64_t vocab_size() const { return vocab_size_; }
   std::int64_t documents() const { return static_cast<std::int64_t>(lengths_.size()); }
   std::int64_t tokens() const { return tokens_; }
 

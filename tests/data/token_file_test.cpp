@@ -114,6 +114,7 @@ struct Corruption {
   std::function<void(Pair&)> apply;
   std::string error;  // a part of it
 };
+void PrintTo(const Corruption& corruption, std::ostream* out) { *out << corruption.name; }
 
 class TokenFileCorruption : public testing::TestWithParam<Corruption> {};
 
