@@ -52,9 +52,10 @@ void add_tokenize(CLI::App& data) {
     options->files = corpus->paths();
     options->corpus = corpus->options;
     const auto model = load_tokenizer(*tokenizer);
-    Progress progress("tokenizing", corpus->bytes(), stderr);
-    const auto summary = tokenize(*model, *options, [&](std::int64_t bytes) { progress.advance(bytes); });
-    progress.finish();
+    const auto summary = [&] {
+      Progress progress("tokenize", "bytes", corpus->bytes(), stderr);
+      return tokenize(*model, *options, [&](std::int64_t bytes) { progress.advance(bytes); });
+    }();
     const std::int64_t tokens = summary.train.tokens + summary.validation.tokens;
     fmt::print("{}_train: {} documents, {} tokens\n", options->output, summary.train.documents, summary.train.tokens);
     fmt::print("{}_validation: {} documents, {} tokens\n", options->output, summary.validation.documents,

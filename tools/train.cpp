@@ -3,7 +3,6 @@
 
 #include "commands.h"
 #include "config_options.h"
-#include "core/log.h"
 #include "train/session.h"
 
 namespace hg::tools {
@@ -33,7 +32,7 @@ void add_train(CLI::App& app) {
     if (folder->empty()) *folder = "runs/" + loaded.value.name;
     const auto summary = train(loaded.value, {.folder = *folder,
                                               .resolved_config = to_yaml(loaded.value, loaded.origins),
-                                              .print = [](const std::string& line) { log_info("{}", line); }});
+                                              .console = stderr});
     print_summary(loaded.value, summary, *folder);
   });
 }

@@ -1,7 +1,7 @@
 // Errors and checks. The library throws hg::Error; only main() catches, logs and sets an exit code.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <stdexcept>
 #include <string>

@@ -1,6 +1,7 @@
 #include "core/log.h"
 
 #include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
 
 namespace hg {
 
@@ -10,5 +11,9 @@ void init_logging() {
   logger->set_pattern("%^%H:%M:%S %L%$ %v");
   spdlog::set_default_logger(std::move(logger));
 }
+
+void detail::log_info(const std::string& line) { spdlog::info(line); }
+void detail::log_warn(const std::string& line) { spdlog::warn(line); }
+void log_error(const std::string& line) { spdlog::error(line); }
 
 }  // namespace hg

@@ -19,7 +19,7 @@ struct BenchResult {
   double flops = 0;            // executed by one step's ops, from their costs
   double gemm_ceiling = 0;     // FLOP/s of a large matrix product in the same precision, just measured
   double first_loss = 0, last_loss = 0;  // nats a token
-  std::size_t peak_rss = 0;    // bytes
+  std::int64_t peak_rss = 0;   // bytes
   std::size_t planned = 0;     // bytes that the meta run asked for
   Trace trace;                 // of all measured steps
   std::int64_t steps = 0;

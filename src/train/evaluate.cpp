@@ -13,7 +13,7 @@ Evaluation evaluate(RunModel& run, const TokenLosses& losses, const TokenFile& f
                        .order = SampleOrder::sequential,
                        .rank = 0,
                        .ranks = 1});
-  const std::int64_t available = loader.windows_per_epoch();
+  const std::int64_t available = loader.sampler().samples();
   const std::int64_t wanted = sequences > 0 ? std::min(sequences, available) : available;
   const std::int64_t batches = wanted / training.micro_batch_size;
   HG_CHECK(batches > 0, "{}: validation needs a micro-batch of {} sequences of {} tokens, there are {}",

@@ -3,7 +3,6 @@
 #include <chrono>
 #include <cmath>
 
-#include "core/log.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/machine.h"
@@ -62,11 +61,10 @@ void ValidationHook::begin(Trainer& trainer) {
   if (trainer.state().step > 0) return;
   const double expected = std::log(static_cast<double>(trainer.config().model.vocab_size));
   const double off = 100 * (loss_ / expected - 1);
-  log_info("initial loss {:.4f}, ln V = {:.4f}: {:+.2f} %{}", loss_, expected, off,
-           std::abs(off) <= 1 ? ", as it must be before training" : "");
-  if (std::abs(off) > 1) {
-    log_warn("an untrained model's loss should be within 1 % of ln V: check initializer_range and the data");
-  }
+  write(sinks_, trainer, "event", {{"initial_loss/off_ln_V(%)", off}},
+        {{"initial loss", fmt::format("{:.4f}, ln V = {:.4f}: {:+.2f} %, {}", loss_, expected, off,
+                                      std::abs(off) <= 1 ? "as it must be before training"
+                                                         : "more than 1 % off: check initializer_range and the data")}});
 }
 
 void ValidationHook::after_step(Trainer& trainer, const StepResult& result) {

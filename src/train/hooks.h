@@ -8,6 +8,7 @@
 
 #include "data/token_file.h"
 #include "train/metrics.h"
+#include "train/progress.h"
 #include "train/trainer.h"
 
 namespace hg {
@@ -48,6 +49,16 @@ class ValidationHook : public Hook {
   Sinks& sinks_;
   const TokenFile& file_;
   double loss_ = std::numeric_limits<double>::quiet_NaN(), first_ = loss_;
+};
+
+/// Moves the progress line.
+class ProgressHook : public Hook {
+ public:
+  explicit ProgressHook(Progress& progress) : progress_(progress) {}
+  void after_step(Trainer&, const StepResult&) override { progress_.advance(1); }
+
+ private:
+  Progress& progress_;
 };
 
 /// A checkpoint every interval and at the end.

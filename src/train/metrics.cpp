@@ -91,6 +91,7 @@ void TensorBoardSink::write(const MetricRow& row) {
 }
 
 void ConsoleSink::write(const MetricRow& row) {
+  if (row.kind == "train" && row.step != 1 && row.step % interval_ != 0) return;
   const std::string line = console_line(row);
   if (!line.empty()) print_(line);
 }

@@ -83,13 +83,16 @@ class TensorBoardSink : public MetricsSink {
   TensorBoardWriter writer_;
 };
 
-/// Passes on one line per row that has something to say to a person.
+/// Passes on one line per row that has something to say to a person; of training steps the first and every
+/// `interval`th.
 class ConsoleSink : public MetricsSink {
  public:
-  explicit ConsoleSink(std::function<void(const std::string&)> print) : print_(std::move(print)) {}
+  explicit ConsoleSink(std::function<void(const std::string&)> print, std::int64_t interval = 1)
+      : interval_(interval), print_(std::move(print)) {}
   void write(const MetricRow& row) override;
 
  private:
+  std::int64_t interval_;
   std::function<void(const std::string&)> print_;
 };
 

@@ -67,14 +67,16 @@ void write_run_files(const SessionOptions& options, const CpuInfo& cpu) {
   write_file(options.folder / "machine.json", machine_facts(cpu).dump(2) + "\n");
 }
 
-Sinks open_sinks(const RunConfig& config, const SessionOptions& options, std::int64_t step) {
+Sinks open_sinks(const RunConfig& config, const SessionOptions& options, std::int64_t step,
+                 Progress& progress) {
   drop_rows_after(options.folder / "metrics.jsonl", step);
   Sinks sinks;
   sinks.push_back(std::make_unique<JsonLinesSink>(options.folder / "metrics.jsonl"));
   if (config.metrics.tensorboard) {
     sinks.push_back(std::make_unique<TensorBoardSink>(options.folder, step + 1));
   }
-  sinks.push_back(std::make_unique<ConsoleSink>(options.print, config.metrics.log_interval));
+  sinks.push_back(std::make_unique<ConsoleSink>([&progress](const std::string& line) { progress.message(line); },
+                                                config.metrics.log_interval));
   return sinks;
 }
 
@@ -119,7 +121,8 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
                              .ranks = 1});
   fs::create_directories(options.folder);
   write_run_files(options, cpu);
-  Sinks sinks = open_sinks(config, options, state.step);
+  Progress progress("train", "steps", config.training.steps, options.console, state.step);
+  Sinks sinks = open_sinks(config, options, state.step, progress);
 
   Trainer trainer(config, *run, loader, state);
   trainer.add(std::make_unique<StepMetricsHook>(
@@ -132,6 +135,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
     trainer.add(std::move(hook));
   }
   trainer.add(std::make_unique<CheckpointHook>(sinks, options.folder / "checkpoints"));
+  trainer.add(std::make_unique<ProgressHook>(progress));
   trainer.run();
 
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();

@@ -2,8 +2,8 @@
 // writes the run folder, and lets the trainer go.
 #pragma once
 
+#include <cstdio>
 #include <filesystem>
-#include <functional>
 #include <string>
 
 #include "train/config.h"
@@ -12,9 +12,9 @@
 namespace hg {
 
 struct SessionOptions {
-  std::filesystem::path folder;                        // of the run
-  std::string resolved_config;                         // written into it, with the origins of values
-  std::function<void(const std::string&)> print;       // a line for the person who watches
+  std::filesystem::path folder;  // of the run
+  std::string resolved_config;   // written into it, with the origins of values
+  std::FILE* console;            // progress and metrics for the person who watches; may be nullptr
 };
 
 struct SessionSummary {
