@@ -1,0 +1,79 @@
+// What keeps the tree readable: includes go one way, and no file grows long.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+#include <string>
+
+namespace hg {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kRoot = HEADGATE_SOURCE_DIR;
+
+/// What each folder of src may include; tools stand above and may include all of it.
+const std::map<std::string, std::set<std::string>> kMayInclude = {
+    {"core", {"core"}},
+    {"ops", {"core", "ops"}},
+    {"dist", {"core", "dist"}},
+    {"data", {"core", "data"}},
+    {"model", {"core", "ops", "dist", "model"}},
+    {"train", {"core", "ops", "dist", "data", "model", "train"}},
+};
+
+bool is_source(const fs::path& path) {
+  return path.extension() == ".h" || path.extension() == ".cpp";
+}
+
+TEST(Structure, IncludesGoOneWay) {
+  const std::regex include(R"re(\s*#\s*include\s+"([^/"]+)/[^"]*".*)re");
+  int seen = 0;
+  for (const auto& [folder, allowed] : kMayInclude) {
+    if (!fs::exists(kRoot / "src" / folder)) continue;
+    for (const auto& entry : fs::recursive_directory_iterator(kRoot / "src" / folder)) {
+      if (!is_source(entry.path())) continue;
+      std::ifstream file(entry.path());
+      std::string line;
+      for (int number = 1; std::getline(file, line); ++number) {
+        std::smatch match;
+        if (!std::regex_match(line, match, include)) continue;
+        ++seen;
+        EXPECT_TRUE(allowed.contains(match[1]))
+            << entry.path().string() << ":" << number << " includes " << match[1] << "/";
+      }
+    }
+  }
+  EXPECT_GT(seen, 10) << "the scan finds no includes under " << kRoot;
+}
+
+TEST(Structure, EveryFolderOfSourceHasItsRule) {
+  for (const auto& entry : fs::directory_iterator(kRoot / "src")) {
+    if (!entry.is_directory()) continue;
+    EXPECT_TRUE(kMayInclude.contains(entry.path().filename())) << entry.path();
+  }
+}
+
+TEST(Structure, NoFileIsLongerThan500Lines) {
+  const std::set<std::string> text = {".h", ".cpp", ".py", ".sh", ".cmake", ".txt", ""};
+  int seen = 0;
+  for (const char* folder : {"src", "tools", "tests", "scripts"}) {
+    if (!fs::exists(kRoot / folder)) continue;
+    for (const auto& entry : fs::recursive_directory_iterator(kRoot / folder)) {
+      if (!entry.is_regular_file() || !text.contains(entry.path().extension())) continue;
+      std::ifstream file(entry.path());
+      std::string line;
+      int lines = 0;
+      while (std::getline(file, line)) ++lines;
+      ++seen;
+      EXPECT_LE(lines, 500) << entry.path();
+    }
+  }
+  EXPECT_GT(seen, 20);
+}
+
+}  // namespace
+}  // namespace hg
