@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/check.h"
 #include "core/config_value.h"
 
 namespace hg {
@@ -104,9 +105,10 @@ bool read_value(T& value, const ConfigNode& node, const std::string& path,
     value = *std::move(parsed);
     return true;
   }
+  const std::string rules = Number<T> ? constraints.bounds_words() : constraints.length_words();
   problems.add_at(node.place, path,
                   fmt::format("found {}, expected {}{}{}", node.found(), expected<T>(node),
-                              constraints.words().empty() ? "" : " ", constraints.words()));
+                              rules.empty() ? "" : " ", rules));
   return false;
 }
 
@@ -141,6 +143,8 @@ struct KeyCollector {
   void operator()(std::string_view name, T& member, std::string_view help,
                   Constraints... constraints) const {
     const std::string path = ConfigProblems::join(section, name);
+    HG_CHECK(std::ranges::find(keys, path, &Key::path) == keys.end(),
+             "the config key {} is listed twice by fields()", path);
     if constexpr (ConfigSection<T>) {
       static_assert(sizeof...(constraints) == 0, "a section has no constraints of its own");
       std::ranges::move(keys_of(member, path, help), std::back_inserter(keys));
@@ -148,6 +152,8 @@ struct KeyCollector {
       using Item = typename Innermost<T>::Type;
       static_assert(Number<Item> || (!std::same_as<Constraints, Bound> && ...),
                     "only numbers and lists of numbers have bounds");
+      static_assert(!is_optional<T> || !ConfigSection<Item>,
+                    "sections merge, so they are always there: give it a key that turns it off");
       Key key;
       key.path = path;
       key.type = type_name<T>();

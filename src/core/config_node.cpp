@@ -139,8 +139,10 @@ void refuse_repeated_keys(ConfigNode& node, const std::string& path, ConfigProbl
         is_list ? fmt::format("{}[{}]", path, kept.size()) : ConfigProblems::join(path, child.key);
     const auto first = std::ranges::find(kept, child.key, &ConfigNode::key);
     if (!is_list && first != kept.end()) {
-      problems.add_at(child.place, child_path,
-                      fmt::format("given twice, first at line {}", first->place.line));
+      const int line = first->place.line;
+      problems.add_at(
+          child.place, child_path,
+          line == 0 ? "given twice" : fmt::format("given twice, first at line {}", line));
     } else {
       refuse_repeated_keys(child, child_path, problems);
       kept.push_back(std::move(child));
@@ -172,7 +174,7 @@ std::string ConfigNode::found() const {
     case Kind::scalar:
       return quoted ? '"' + text + '"' : '\'' + text + '\'';
     case Kind::list:
-      return "a list";
+      return children.empty() ? "an empty list" : "a list";
     case Kind::section:
       return "a section";
   }
@@ -217,8 +219,8 @@ std::optional<ConfigNode> parse_override(const std::string& assignment, ConfigPr
   if (node->kind == ConfigNode::Kind::section) {
     return refuse("found a section, expected one value or a list such as [a, b]");
   }
-  refuse_repeated_keys(*node, path, problems);
   set_place(*node, place);  // lines and columns inside an override mean nothing to the user
+  refuse_repeated_keys(*node, path, problems);
 
   // Wrapped from the inside out: a.b=1 is {a: {b: 1}}.
   for (;;) {

@@ -66,7 +66,10 @@ std::vector<ConfigHelp> describe(const Keys& keys) {
     const std::string value = key.is_section             ? ""
                               : key.constraints.required ? "required"
                                                          : key.text();
-    rows.push_back({key.path, key.type, value, key.constraints.words(), key.help});
+    std::string constraint = key.constraints.length_words();
+    const std::string bounds = key.constraints.bounds_words();
+    if (!constraint.empty() && !bounds.empty()) constraint += "; ";
+    rows.push_back({key.path, key.type, value, constraint + bounds, key.help});
     if (key.items) std::ranges::move(key.items(), std::back_inserter(rows));
   }
   return rows;

@@ -28,8 +28,10 @@ std::string Bound::words() const {
   return fmt::format("{} {}", kWords[static_cast<std::size_t>(kind)], limit);
 }
 
-std::string ConfigConstraints::words() const {
-  std::string words = not_empty ? "of length > 0" : "";
+std::string ConfigConstraints::length_words() const { return not_empty ? "of length > 0" : ""; }
+
+std::string ConfigConstraints::bounds_words() const {
+  std::string words;
   for (const Bound& bound : bounds) words += (words.empty() ? "" : " and ") + bound.words();
   return words;
 }

@@ -68,8 +68,9 @@ struct ConfigConstraints {
   void add(Bound bound) { bounds.push_back(bound); }
   void add(Required) { required = true; }
   void add(NotEmpty) { not_empty = true; }
-  /// "> 0 and divisible by 8"; empty without constraints. `required` is not part of it.
-  std::string words() const;
+  /// "of length > 0" and "> 0 and divisible by 8": empty where there is no such constraint.
+  std::string length_words() const;
+  std::string bounds_words() const;
 };
 
 /// A struct that lists its fields: a section of the config.

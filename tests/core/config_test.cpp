@@ -8,7 +8,9 @@
 namespace hg {
 namespace {
 
-using namespace example;
+using example::Decay;
+using example::OptimizerConfig;
+using example::RunConfig;
 using Overrides = std::vector<std::string>;
 
 RunConfig parse(const std::string& yaml, const Overrides& overrides = {}) {
@@ -131,8 +133,7 @@ TEST(Config, ChecksIntegersBooleansAndListsOfNumbers) {
               fmt::format("c.yaml:3:3: data.shuffle: found '{}', expected true or false", text));
   }
   EXPECT_EQ(data("lengths: []"),
-            "c.yaml:3:3: data.lengths: found a list, expected a list of length > 0 "
-            "and divisible by 8 and <= 4096");
+            "c.yaml:3:3: data.lengths: found an empty list, expected a list of length > 0");
   EXPECT_EQ(
       data("lengths: [8, 12, 8192]"),
       "c.yaml:3:16: data.lengths[1]: found '12', expected an integer divisible by 8 and <= 4096\n"
@@ -184,6 +185,11 @@ TEST(Config, RefusesRepeatedKeys) {
             "c.yaml:5:3: optimizer.lr: given twice, first at line 3");
   EXPECT_EQ(problems_with("data: {seed: 1}\ndata: {seed: 2}"),
             "c.yaml:3:1: data: given twice, first at line 2");
+  EXPECT_EQ(problems_with("unknown: {a: [{b: 1, b: 2}]}"),
+            "c.yaml:2:1: unknown: unknown key, expected one of name, optimizer, data\n"
+            "c.yaml:2:22: unknown.a[0].b: given twice, first at line 2");
+  EXPECT_EQ(problems_of("name: x", {"data.sources=[{path: a, path: b}]"}),
+            "--set data.sources=[{path: a, path: b}]: data.sources[0].path: given twice");
 }
 
 TEST(Config, RequiredKeysMustBeGiven) {
@@ -225,6 +231,18 @@ TEST(Config, ReportsEverythingAtOnceInOrder) {
             "--set optimizer.eps=2: found '2', expected a number > 0 and < 1\n"
             "--set optimizer: expected section.key=value\n"
             "--set data.seed=x: found 'x', expected an integer");
+}
+
+struct ListedTwice {
+  double lr = 0;
+  void fields(auto&& f) {
+    f("lr", lr, "once");
+    f("lr", lr, "and again");
+  }
+};
+
+TEST(Config, AStructListsEachFieldOnce) {
+  EXPECT_THROW(parse_config<ListedTwice>("lr: 1", "c.yaml"), Error);
 }
 
 TEST(Config, RefusesBadOverrides) {

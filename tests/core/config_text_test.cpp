@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cmath>
 #include <limits>
 
 #include "core/config.h"
@@ -9,7 +10,8 @@
 namespace hg {
 namespace {
 
-using namespace example;
+using example::Decay;
+using example::RunConfig;
 
 TEST(ConfigText, WritesEveryKeyInTheOrderOfTheFields) {
   RunConfig run;
@@ -132,7 +134,7 @@ data ; section ;  ;  ; where tokens come from
 data.sources ; [section, ...] ; [] ;  ; what to train on
 data.sources[].path ; string ; required ;  ; token file
 data.sources[].weight ; number ; 1 ; > 0 ; share of the tokens
-data.lengths ; [integer, ...] ; [] ; of length > 0 and divisible by 8 and <= 4096 ; sequence lengths
+data.lengths ; [integer, ...] ; [] ; of length > 0; divisible by 8 and <= 4096 ; sequence lengths
 data.head_dim ; integer ; 64 ;  ; features per head
 data.seed ; integer ; 0 ;  ; of the shuffle
 data.shuffle ; boolean ; true ;  ; in a random order
