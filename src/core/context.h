@@ -1,11 +1,15 @@
 // What an op needs to run, passed to every call: no globals.
 #pragma once
 
+#include <memory>
+
 #include "core/arena.h"
 #include "core/cpu_info.h"
 #include "core/trace.h"
 
 namespace hg {
+
+class OneDnn;
 
 /// meta checks shapes and counts memory and work but computes nothing.
 enum class Device { meta, cpu, cuda };
@@ -16,6 +20,7 @@ struct Context {
   Arena activations{"activations"};  ///< what forward keeps for backward
   Arena scratch{"scratch"};          ///< what an op, or one block's backward, needs for a moment
   Trace* trace = nullptr;            ///< counts and times ops when set
+  std::shared_ptr<OneDnn> onednn;    ///< its primitives, made at first use (ops/cpu/onednn.h)
 };
 
 }  // namespace hg

@@ -1,15 +1,13 @@
 #include "core/parallel.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <atomic>
 #include <exception>
 #include <mutex>
 #include <thread>
 #include <vector>
-
-#if !defined(HEADGATE_STD_THREADS)
-#include <omp.h>
-#endif
 
 namespace hg {
 namespace {
@@ -45,15 +43,19 @@ struct Run {
 
 void set_num_threads(int threads) {
   threads_in_use = std::max(1, threads);
-#if !defined(HEADGATE_STD_THREADS)
   omp_set_num_threads(num_threads());
-#endif
 }
 
 int num_threads() {
   const int threads = threads_in_use.load(std::memory_order_relaxed);
   return threads > 0 ? threads : hardware_threads();
 }
+
+SingleThreadedLibraries::SingleThreadedLibraries() : before_(omp_get_max_threads()) {
+  omp_set_num_threads(1);
+}
+
+SingleThreadedLibraries::~SingleThreadedLibraries() { omp_set_num_threads(before_); }
 
 void detail::run_parallel(std::int64_t tasks, void (*body)(void*, std::int64_t, int), void* state) {
   const int workers = static_cast<int>(std::min<std::int64_t>(tasks, num_threads()));

@@ -10,6 +10,19 @@ namespace hg {
 void set_num_threads(int threads);
 int num_threads();
 
+/// While one lives, libraries that this thread calls and that use OpenMP run on this thread alone;
+/// parallel_for is not affected.
+class SingleThreadedLibraries {
+ public:
+  SingleThreadedLibraries();
+  ~SingleThreadedLibraries();
+  SingleThreadedLibraries(const SingleThreadedLibraries&) = delete;
+  SingleThreadedLibraries& operator=(const SingleThreadedLibraries&) = delete;
+
+ private:
+  int before_;
+};
+
 namespace detail {
 void run_parallel(std::int64_t tasks, void (*body)(void*, std::int64_t, int), void* state);
 }
