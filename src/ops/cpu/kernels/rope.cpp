@@ -20,11 +20,26 @@ struct Rotation {
   std::int64_t half;  // R / 2
 };
 
-template <class Op>
-Rotation rotation(const Op& op, std::int64_t t) {
-  const std::int64_t half = op.cos.dim(1), p = op.positions.template as<std::int32_t>()[t];
-  return {op.cos.template as<float>() + p * half, op.sin.template as<float>() + p * half, half};
-}
+/// The rotation of each token.
+class Rotations {
+ public:
+  template <class Op>
+  explicit Rotations(const Op& op)
+      : cos_(op.cos.template as<float>()),
+        sin_(op.sin.template as<float>()),
+        positions_(op.positions.template as<std::int32_t>()),
+        half_(op.cos.dim(1)) {}
+
+  Rotation at(std::int64_t t) const {
+    const std::int64_t row = positions_[t] * half_;
+    return {cos_ + row, sin_ + row, half_};
+  }
+
+ private:
+  const float *cos_, *sin_;
+  const std::int32_t* positions_;
+  std::int64_t half_;
+};
 
 template <class T>
 HG_INLINE float inverse_rms(const T* x, std::int64_t d, float eps) {
@@ -41,15 +56,17 @@ void forward(const HeadNormRopeForward& op) {
   const std::int64_t d = op.x.dim(3);
   const Heads<const T> x(op.x);
   const Heads<T> y(op.y);
+  const Heads<float> rstds(op.rstd);
   const T* weight = kNorm ? op.weight.as<T>() : nullptr;
+  const Rotations rotations(op);
   parallel_heads(op.x.shape(), [&](std::int64_t t, std::int64_t j, std::int64_t g) {
     const T* in = x.at(t, j, g);
     T* out = y.at(t, j, g);
-    const Rotation r = rotation(op, t);
+    const Rotation r = rotations.at(t);
     float rstd = 1;
     if constexpr (kNorm) {
       rstd = inverse_rms(in, d, op.eps);
-      *Heads<float>(op.rstd).at(t, j, g) = rstd;
+      *rstds.at(t, j, g) = rstd;
     }
     const auto normed = [&](std::int64_t i, auto lanes) {
       const F32 v = load(in + i, lanes);
@@ -86,11 +103,13 @@ HG_INLINE void unrotate(const T* dy, const Rotation& r, std::int64_t d, Take&& t
 
 template <class T>
 void backward_without_norm(const HeadNormRopeBackward& op) {
+  const std::int64_t d = op.x.dim(3);
   const Heads<const T> dy(op.dy);
   const Heads<T> dx(op.dx);
+  const Rotations rotations(op);
   parallel_heads(op.x.shape(), [&](std::int64_t t, std::int64_t j, std::int64_t g) {
     T* out = dx.at(t, j, g);
-    unrotate(dy.at(t, j, g), rotation(op, t), op.x.dim(3),
+    unrotate(dy.at(t, j, g), rotations.at(t), d,
              [&](std::int64_t i, F32 du, auto lanes) { store(out + i, du, lanes); });
   });
 }
@@ -103,6 +122,7 @@ void backward(const HeadNormRopeBackward& op, Context& ctx) {
   const Heads<const float> rstds(op.rstd);
   const Heads<T> dx(op.dx);
   const T* weight = op.weight.as<T>();
+  const Rotations rotations(op);
   const Tensor pieces = op.scratch(ctx);
   constexpr std::int64_t kTokens = HeadNormRopeBackward::kTokensPerPiece;
   parallel_ranges(op.x.dim(0), kTokens, [&](std::int64_t begin, std::int64_t end) {
@@ -114,7 +134,7 @@ void backward(const HeadNormRopeBackward& op, Context& ctx) {
       const float rstd = *rstds.at(t, j, g);
       alignas(64) std::array<float, HeadNormRopeBackward::kMaxHeadDim> gradient;  // of xhat
       F32 dot{};                                                                  // with xhat
-      unrotate(dy.at(t, j, g), rotation(op, t), d, [&](std::int64_t i, F32 du, auto lanes) {
+      unrotate(dy.at(t, j, g), rotations.at(t), d, [&](std::int64_t i, F32 du, auto lanes) {
         const F32 xhat = load(in + i, lanes) * rstd, scaled = du * load(weight + i, lanes);
         dot += scaled * xhat;
         store(gradient.data() + i, scaled, lanes);
