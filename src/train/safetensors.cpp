@@ -57,21 +57,38 @@ std::string header_of(std::span<const NamedTensor* const> tensors,
   return text;
 }
 
-/// Parses JSON, rejecting an object that holds a key twice.
-nlohmann::json parse_without_duplicates(std::string_view text, const std::string& path) {
-  std::vector<std::set<std::string>> keys;
-  const auto check = [&](int, nlohmann::json::parse_event_t event, nlohmann::json& value) {
-    using Event = nlohmann::json::parse_event_t;
-    if (event == Event::object_start) keys.emplace_back();
-    if (event == Event::object_end) keys.pop_back();
-    if (event == Event::key) {
-      const auto& key = value.get_ref<const std::string&>();
-      HG_CHECK(keys.back().insert(key).second, "{}: the header holds '{}' twice", path, key);
-    }
-    return true;
-  };
+/// Finds a key that an object holds twice; parsing into a map would keep either.
+struct DuplicateKey : nlohmann::json_sax<nlohmann::json> {
+  std::vector<std::set<std::string>> objects;
+  std::optional<std::string> found;
+
+  bool key(std::string& name) override {
+    if (objects.back().insert(name).second) return true;
+    found = name;
+    return false;
+  }
+  bool start_object(std::size_t) override { return objects.emplace_back(), true; }
+  bool end_object() override { return objects.pop_back(), true; }
+  bool start_array(std::size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(std::int64_t) override { return true; }
+  bool number_unsigned(std::uint64_t) override { return true; }
+  bool number_float(double, const std::string&) override { return true; }
+  bool string(std::string&) override { return true; }
+  bool binary(nlohmann::json::binary_t&) override { return true; }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception&) override {
+    return false;
+  }
+};
+
+nlohmann::json parse_header(std::string_view text, const std::string& path) {
+  DuplicateKey duplicate;
+  nlohmann::json::sax_parse(text, &duplicate);
+  HG_CHECK(!duplicate.found, "{}: the header holds '{}' twice", path, *duplicate.found);
   try {
-    return nlohmann::json::parse(text, check);
+    return nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {
     fail("{}: the header is not valid JSON: {}", path, error.what());
   }
@@ -150,35 +167,42 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
 
 void SafetensorsFile::read_header(std::string_view text, std::uint64_t data_begin) {
   HG_CHECK(text.starts_with('{'), "{}: the header does not start with '{{'", path_);
-  const nlohmann::json header = parse_without_duplicates(text, path_);
+  const nlohmann::json header = parse_header(text, path_);
   for (const auto& [name, value] : header.items()) {
     HG_CHECK(value.is_object(), "{}: '{}' is not an object", path_, name);
-    if (name == kMetadata) {
-      for (const auto& [key, item] : value.items()) {
-        HG_CHECK(item.is_string(), "{}: metadata '{}' is not a string", path_, key);
-        metadata_[key] = item.get<std::string>();
-      }
+    if (name != kMetadata) {
+      add(name, value, data_begin);
       continue;
     }
-    HG_CHECK(value.contains("dtype") && value["dtype"].is_string() && value.contains("shape") &&
-                 all_unsigned(value["shape"]) && value.contains("data_offsets") &&
-                 all_unsigned(value["data_offsets"]) && value["data_offsets"].size() == 2,
-             "{}: tensor '{}' has {}, expected dtype, shape and two data_offsets", path_, name,
-             value.dump());
-    const Entry entry{.dtype = value["dtype"],
-                      .shape = value["shape"],
-                      .begin = value["data_offsets"][0].get<std::uint64_t>() + data_begin,
-                      .end = value["data_offsets"][1].get<std::uint64_t>() + data_begin};
-    const int bits = bits_of(entry.dtype);
-    HG_CHECK(bits > 0, "{}: tensor '{}' has the unknown dtype {}", path_, name, entry.dtype);
-    HG_CHECK(
-        entry.begin <= entry.end && size_in_bytes(entry.shape, bits) == entry.end - entry.begin,
-        "{}: tensor '{}', {} {}, has bytes [{}, {}), which is not its size", path_, name,
-        entry.dtype, value["shape"].dump(), entry.begin - data_begin, entry.end - data_begin);
-    names_.push_back(name);
-    entries_.emplace(name, entry);
+    for (const auto& [key, item] : value.items()) {
+      HG_CHECK(item.is_string(), "{}: metadata '{}' is not a string", path_, key);
+      metadata_[key] = item.get<std::string>();
+    }
   }
+  check_layout(data_begin);
+}
 
+void SafetensorsFile::add(const std::string& name, const nlohmann::json& value,
+                          std::uint64_t data_begin) {
+  HG_CHECK(value.contains("dtype") && value["dtype"].is_string() && value.contains("shape") &&
+               all_unsigned(value["shape"]) && value.contains("data_offsets") &&
+               all_unsigned(value["data_offsets"]) && value["data_offsets"].size() == 2,
+           "{}: tensor '{}' has {}, expected dtype, shape and two data_offsets", path_, name,
+           value.dump());
+  const Entry entry{.dtype = value["dtype"],
+                    .shape = value["shape"],
+                    .begin = value["data_offsets"][0].get<std::uint64_t>() + data_begin,
+                    .end = value["data_offsets"][1].get<std::uint64_t>() + data_begin};
+  const int bits = bits_of(entry.dtype);
+  HG_CHECK(bits > 0, "{}: tensor '{}' has the unknown dtype {}", path_, name, entry.dtype);
+  HG_CHECK(entry.begin <= entry.end && size_in_bytes(entry.shape, bits) == entry.end - entry.begin,
+           "{}: tensor '{}', {} {}, has bytes [{}, {}), which is not its size", path_, name,
+           entry.dtype, value["shape"].dump(), entry.begin - data_begin, entry.end - data_begin);
+  names_.push_back(name);
+  entries_.emplace(name, entry);
+}
+
+void SafetensorsFile::check_layout(std::uint64_t data_begin) {
   std::sort(names_.begin(), names_.end(), [&](const std::string& a, const std::string& b) {
     const Entry &x = entry(a), &y = entry(b);
     return std::tie(x.begin, x.end) < std::tie(y.begin, y.end);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -56,6 +57,8 @@ class SafetensorsFile {
     std::uint64_t begin, end;  // in the file
   };
   void read_header(std::string_view header, std::uint64_t data_begin);
+  void add(const std::string& name, const nlohmann::json& value, std::uint64_t data_begin);
+  void check_layout(std::uint64_t data_begin);
   const Entry& entry(std::string_view name) const;
   /// The tensor's place and shape, without regard to alignment.
   ConstTensor view(std::string_view name, const Entry& entry) const;

@@ -79,15 +79,26 @@ TEST(JsonLines, RowsAfterAStepAreDropped) {
   EXPECT_EQ(read_file(path), expected + json_line(train_row(5)) + '\n');
 }
 
+TEST(JsonLines, RowsRewrittenByOtherToolsAreUnderstood) {
+  const TempFolder folder;
+  write_file(folder / "m.jsonl",
+             "{\"step\": 1}\n{\"a\": 0, \"step\": 2}\n{\"step\":3}\n{\"step\":12}\n");
+  EXPECT_EQ(drop_rows_after(folder / "m.jsonl", 2), 2);
+  EXPECT_EQ(read_file(folder / "m.jsonl"), "{\"step\": 1}\n{\"a\": 0, \"step\": 2}\n");
+}
+
 TEST(JsonLines, ADamagedRowIsAnErrorThatNamesItsLine) {
   const TempFolder folder;
-  write_file(folder / "m.jsonl", "{\"step\":1}\n{\"step\":\n{\"step\":3}\n");
-  try {
-    drop_rows_after(folder / "m.jsonl", 2);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("m.jsonl:2: expected"), std::string::npos)
-        << error.what();
+  for (const char* damaged :
+       {R"({"step":)", R"({"step":2,"lo)", R"({"step":2.5})", R"({"step":})", ""}) {
+    write_file(folder / "m.jsonl", fmt::format("{{\"step\":1}}\n{}\n{{\"step\":3}}\n", damaged));
+    try {
+      drop_rows_after(folder / "m.jsonl", 2);
+      ADD_FAILURE() << damaged;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("m.jsonl:2: expected"), std::string::npos)
+          << error.what();
+    }
   }
 }
 
