@@ -1,5 +1,5 @@
-// Causal grouped-query attention over packed documents, in blocks with an online softmax (Dao et al.,
-// FlashAttention-2, 2023): the T x T matrix never exists; the logsumexp of each row is kept.
+// Causal grouped-query attention over packed documents, in blocks with an online softmax (Dao et
+// al., FlashAttention-2, 2023): the T x T matrix never exists; the logsumexp of each row is kept.
 #pragma once
 
 #include "ops/op.h"
@@ -16,11 +16,13 @@ struct AttentionForward {
   ConstTensor q, k;       // [T, KV, G, D] and [T, KV, 1, D], contiguous
   ConstTensor v;          // [T, KV, 1, D], a slice of the fused projection: only D is contiguous
   ConstTensor documents;  // [N + 1] i32, see Batch
-  float scale;
+  float scale;            // positive
 
   void check() const;
   Cost cost() const;  ///< assumes one document per call: an upper bound
   void cpu(Context& ctx) const;
+  /// Blocks of one task, [workers, bytes / 4] f32.
+  Tensor scratch(Context& ctx) const;
 };
 
 /// With P = exp(scale q k^T - lse) and delta = rowsum(do o):
@@ -28,16 +30,23 @@ struct AttentionForward {
 /// dk and dv are summed over the G query heads of a group in order.
 struct AttentionBackward {
   static constexpr std::string_view name = "attention_backward";
-  Tensor dq, dk;              // like q and k
-  Tensor dv;                  // [T, KV, 1, D], strided like v
-  ConstTensor d_o, q, k, v;   // d_o like o
-  ConstTensor o, lse;         // from forward
-  ConstTensor documents;      // [N + 1] i32
+  Tensor dq, dk;             // like q and k
+  Tensor dv;                 // [T, KV, 1, D], strided like v
+  ConstTensor d_o, q, k, v;  // d_o like o
+  ConstTensor o, lse;        // from forward
+  ConstTensor documents;     // [N + 1] i32
   float scale;
 
   void check() const;
   Cost cost() const;
   void cpu(Context& ctx) const;
+
+  struct Scratch {
+    Tensor blocks;  // of one task, [workers, bytes / 4] f32
+    Tensor dk, dv;  // sums, [KV, T, D rounded up] f32
+    Tensor order;   // documents, longest first, [T] i32
+  };
+  Scratch scratch(Context& ctx) const;
 };
 
 }  // namespace hg

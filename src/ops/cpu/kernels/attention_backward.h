@@ -1,0 +1,226 @@
+// The backward pass in blocks, for either kind of products. Only for files in ops/cpu/kernels.
+#pragma once
+
+#include <numeric>
+
+#include "ops/cpu/kernels/attention_forward.h"
+
+namespace hg {
+namespace {
+
+/// Gradients that a task makes: all, or those of the queries or of the keys and values alone.
+enum class Gradients { all, queries, keys };
+
+/// One group of heads on some queries and keys of one document. Whichever task adds it, a term
+/// comes in the same place of its sum: by head, then by block.
+template <class Products, class T>
+class BackwardTask {
+ public:
+  using Element = typename Products::Element;
+  static constexpr std::int64_t kBlock = Products::kBlock;
+
+  BackwardTask(const AttentionBackward& op, const AttentionBackward::Scratch& sums,
+               ScratchCutter scratch)
+      : op_(op), sums_(sums), d_(op.q.dim(3)), products_(d_), width_(products_.width()) {
+    for (Packed* packed : {&q_, &d_o_, &k_, &v_})
+      packed->rows = scratch.take<Element>(kBlock * width_);
+    for (Packed* packed : {&q_, &d_o_}) packed->columns = scratch.take<float>(kBlock * width_);
+    for (Packed* packed : {&q_, &d_o_, &k_}) {
+      packed->factor = scratch.take<Element>(products_.factor_size(kBlock));
+    }
+    dq_ = scratch.take<float>(kBlock * width_);
+    room_ = scratch.take<float>(kBlock * width_);
+    scores_ = scratch.take<float>(kBlock * kBlock);
+    dp_ = scratch.take<float>(kBlock * kBlock);
+    p_ = products_.weights(scores_, Products::Use::probabilities, scratch);
+    ds_ = products_.weights(dp_, Products::Use::gradients, scratch);
+    denominator_ = scratch.take<float>(kBlock);
+    delta_ = scratch.take<float>(kBlock);
+  }
+
+  /// The blocks of `document` whose queries begin in `queries` and whose keys begin in `keys`.
+  void run(Range document, Range queries, Range keys, std::int64_t j, Range heads,
+           Gradients wanted) {
+    wanted_ = wanted;
+    const Range rows{keys.begin, std::min(keys.end, document.end)};
+    if (wanted != Gradients::queries) {
+      for (const Tensor& sum : {sums_.dk, sums_.dv}) {
+        std::fill_n(sum_row(sum, j, rows.begin), rows.size() * width_, 0.0F);
+      }
+    }
+    for (std::int64_t g = heads.begin; g < heads.end; ++g) {
+      for_blocks(document, queries, kBlock,
+                 [&](Range block) { add_queries(document, block, keys, j, g); });
+    }
+    if (wanted != Gradients::queries) {
+      store_sums(head_rows<T>(op_.dk, j), sums_.dk, rows, j, op_.scale);
+      store_sums(head_rows<T>(op_.dv, j), sums_.dv, rows, j, 1.0F);
+    }
+  }
+
+ private:
+  /// A block of rows as it lies, transposed for `scores`, and as the factor of a sum over tokens.
+  struct Packed {
+    Element *rows = nullptr, *factor = nullptr;
+    float* columns = nullptr;
+  };
+
+  float* sum_row(const Tensor& sum, std::int64_t j, std::int64_t token) const {
+    return sum.as<float>() + (j * op_.q.dim(0) + token) * width_;
+  }
+
+  void store_sums(Rows<T> to, const Tensor& sum, Range tokens, std::int64_t j, float factor) const {
+    for (std::int64_t t = tokens.begin; t < tokens.end; ++t) {
+      const float* from = sum_row(sum, j, t);
+      for_lanes(d_, [&](std::int64_t c, auto lanes) {
+        store(to[t] + c, load(from + c, lanes) * factor, lanes);
+      });
+    }
+  }
+
+  void pack_queries(Range queries, std::int64_t j, std::int64_t g) {
+    const std::int64_t count = queries.size(), padded = Products::padded(count);
+    const auto o = head_rows<T>(op_.o, j, g), d_o = head_rows<T>(op_.d_o, j, g);
+    copy_rows(q_.rows, width_, head_rows<T>(op_.q, j, g), queries.begin, count, padded, d_);
+    copy_rows(d_o_.rows, width_, d_o, queries.begin, count, padded, d_);
+    pack_columns<Products>(q_.columns, q_.rows, count, width_);
+    pack_columns<Products>(d_o_.columns, d_o_.rows, count, width_);
+    const float* lse =
+        op_.lse.template as<float>() + (j * op_.q.dim(2) + g) * op_.q.dim(0) + queries.begin;
+    std::fill_n(denominator_, padded, 0.0F);
+    std::fill_n(delta_, padded, 0.0F);
+    for (std::int64_t i = 0; i < count; ++i) {
+      F32 dot{};
+      for_lanes(d_, [&](std::int64_t c, auto lanes) {
+        dot += load(d_o[queries.begin + i] + c, lanes) * load(o[queries.begin + i] + c, lanes);
+      });
+      delta_[i] = reduce_add(dot);
+      denominator_[i] = lse[i] * std::numbers::log2e_v<float>;
+    }
+  }
+
+  /// One block of queries against all blocks of keys that begin in `keys`.
+  void add_queries(Range document, Range queries, Range keys, std::int64_t j, std::int64_t g) {
+    const std::int64_t count = queries.size();
+    pack_queries(queries, j, g);
+    const Element* q_by_token = products_.by_token(q_.rows, q_.factor, count);
+    const Element* d_o_by_token = products_.by_token(d_o_.rows, d_o_.factor, count);
+    std::fill_n(dq_, width_ * kBlock, 0.0F);
+    for_blocks(document, {keys.begin, std::min(keys.end, queries.end)}, kBlock, [&](Range block) {
+      const std::int64_t n = block.size();
+      const Causal causal{block.begin - queries.begin};
+      copy_rows(k_.rows, width_, head_rows<T>(op_.k, j), block.begin, n, Products::padded(n), d_);
+      copy_rows(v_.rows, width_, head_rows<T>(op_.v, j), block.begin, n, Products::padded(n), d_);
+      products_.scores(scores_, k_.rows, q_.columns, n, count, causal);
+      products_.scores(dp_, v_.rows, d_o_.columns, n, count, causal);
+      softmax_backward<Products>(scores_, dp_, p_, ds_, denominator_, delta_,
+                                 op_.scale * std::numbers::log2e_v<float>, n, count, causal);
+      if (wanted_ != Gradients::queries) {
+        products_.add_to_keys(sum_row(sums_.dv, j, block.begin), p_, d_o_by_token, n, count,
+                              causal);
+        products_.add_to_keys(sum_row(sums_.dk, j, block.begin), ds_, q_by_token, n, count, causal);
+      }
+      if (wanted_ != Gradients::keys) {
+        products_.add_to_queries(dq_, products_.by_head(k_.rows, k_.factor, n), ds_, n, count,
+                                 causal);
+      }
+    });
+    if (wanted_ != Gradients::keys) {
+      store_columns<Products>(head_rows<T>(op_.dq, j, g), queries, dq_, room_, d_, width_,
+                              op_.scale);
+    }
+  }
+
+  const AttentionBackward& op_;
+  const AttentionBackward::Scratch& sums_;
+  std::int64_t d_;
+  Products products_;
+  std::int64_t width_;
+  Gradients wanted_ = Gradients::all;
+  Packed q_, d_o_, k_, v_;
+  float *dq_, *room_, *scores_, *dp_, *denominator_, *delta_;
+  typename Products::Weights p_, ds_;
+};
+
+/// Whether to cut documents: dq and dk, dv in passes of their own take 7 products instead of 5, but
+/// leave work for every thread. The results are the same, bit by bit.
+inline bool cut_documents(std::span<const std::int32_t> bounds, std::int64_t groups) {
+  double total = 0, longest = 0;
+  for (std::size_t i = 1; i < bounds.size(); ++i) {
+    const double length = bounds[i] - bounds[i - 1];
+    total += static_cast<double>(groups) * length * length;
+    longest = std::max(longest, length * length);
+  }
+  const double share = total / num_threads();
+  return 5 * std::max(longest, share) > 7 * share;
+}
+
+/// Numbers of the documents, the longest first.
+inline std::span<std::int32_t> longest_first(const Tensor& room,
+                                             std::span<const std::int32_t> bounds) {
+  auto* order = room.as<std::int32_t>();
+  std::int64_t count = 0;
+  for (std::size_t i = 0; i + 1 < bounds.size(); ++i) {
+    if (bounds[i] < bounds[i + 1]) order[count++] = static_cast<std::int32_t>(i);
+  }
+  const std::span documents(order, static_cast<std::size_t>(count));
+  std::ranges::sort(documents, [&](std::int32_t a, std::int32_t b) {
+    const auto length = [&](std::int32_t i) {
+      return bounds[static_cast<std::size_t>(i) + 1] - bounds[static_cast<std::size_t>(i)];
+    };
+    return length(a) != length(b) ? length(a) > length(b) : a < b;
+  });
+  return documents;
+}
+
+/// The whole op. A task is a document and a group of heads; or, where that leaves threads without
+/// work, a piece of the keys and a group, then a piece of the queries and a head.
+template <class Products, class T>
+void attention_backward(const AttentionBackward& op, Context& ctx) {
+  constexpr std::int64_t kBlock = Products::kBlock, kKeys = 4 * kBlock;
+  const std::int64_t tokens = op.q.dim(0), groups = op.q.dim(1), group = op.q.dim(2);
+  const auto bounds = checked_documents(op.documents, tokens);
+  const ArenaScope scope(ctx.scratch);
+  const AttentionBackward::Scratch scratch = op.scratch(ctx);
+  const auto task_state = [&](int worker) {
+    const std::int64_t size = scratch.blocks.dim(1);
+    return BackwardTask<Products, T>(
+        op, scratch, ScratchCutter(scratch.blocks.as<float>() + worker * size, size));
+  };
+  if (!cut_documents(bounds, groups)) {
+    const auto order = longest_first(scratch.order, bounds);
+    parallel_for(std::ssize(order) * groups, [&](std::int64_t task, int worker) {
+      const auto i = static_cast<std::size_t>(order[static_cast<std::size_t>(task / groups)]);
+      const Range document{bounds[i], bounds[i + 1]};
+      task_state(worker).run(document, document, document, task % groups, {0, group},
+                             Gradients::all);
+    });
+    return;
+  }
+  const std::int64_t key_pieces = ceil_div(tokens, kKeys), pieces = ceil_div(tokens, kBlock);
+  parallel_for(groups * key_pieces, [&](std::int64_t task, int worker) {
+    const std::int64_t begin = task % key_pieces * kKeys;  // the early ones are seen the most
+    auto state = task_state(worker);
+    for_documents(bounds, {begin, std::min(begin + kKeys, tokens)}, [&](Range document) {
+      // Whole blocks of the document, so that the rows of one are never shared by two tasks.
+      const auto start = [&](std::int64_t token) {
+        return document.begin + round_up(std::max(token - document.begin, std::int64_t{0}), kBlock);
+      };
+      const Range keys{start(begin), std::min(start(begin + kKeys), document.end)};
+      if (keys.size() <= 0) return;
+      state.run(document, {keys.begin, document.end}, keys, task / key_pieces, {0, group},
+                Gradients::keys);
+    });
+  });
+  parallel_for(groups * group * pieces, [&](std::int64_t task, int worker) {
+    const std::int64_t head = task / pieces, begin = (pieces - 1 - task % pieces) * kBlock;
+    auto state = task_state(worker);
+    for_documents(bounds, {begin, std::min(begin + kBlock, tokens)}, [&](Range document) {
+      state.run(document, {begin, begin + kBlock}, document, head / group,
+                {head % group, head % group + 1}, Gradients::queries);
+    });
+  });
+}
+
+}  // namespace
+}  // namespace hg
