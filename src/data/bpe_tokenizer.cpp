@@ -1,5 +1,7 @@
 #include "data/bpe_tokenizer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
 
