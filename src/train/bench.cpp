@@ -34,10 +34,9 @@ HostBatch random_batch(const RunConfig& config, std::uint64_t index) {
   };
   HostBatch batch(tokens);
   for (std::int64_t t = 0; t < tokens; ++t) {
-    const auto at = static_cast<std::size_t>(t);
-    batch.tokens[at] = token(t);
-    batch.targets[at] = token(t + 1);
-    batch.positions[at] = static_cast<std::int32_t>(t % length);
+    batch.tokens.push_back(token(t));
+    batch.targets.push_back(token(t + 1));
+    batch.positions.push_back(static_cast<std::int32_t>(t % length));
     if (t % length == 0) batch.documents.push_back(static_cast<std::int32_t>(t));
   }
   batch.documents.push_back(static_cast<std::int32_t>(tokens));

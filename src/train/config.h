@@ -1,6 +1,7 @@
 // Everything a run is told: the sections of a config file. Key names follow docs/config.md.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -172,14 +173,19 @@ struct RunConfig {
       problems.add("training.seq_len", "is {}, more than model.max_position_embeddings = {}", training.seq_len,
                    model.max_position_embeddings);
     }
-    if (lr_scheduler.warmup_steps > training.steps) {
-      problems.add("lr_scheduler.warmup_steps", "is {}, more than training.steps = {}",
-                   lr_scheduler.warmup_steps, training.steps);
+    if (lr_scheduler.decay == ScheduleKind::wsd &&
+        lr_scheduler.warmup_steps + decay_steps() > training.steps) {
+      problems.add("lr_scheduler.decay_steps", "is {}, more than warm-up leaves of training.steps = {}",
+                   decay_steps(), training.steps);
     }
     if (lr_scheduler.min_lr > optimizer.lr) {
       problems.add("lr_scheduler.min_lr", "is {}, more than optimizer.lr = {}", lr_scheduler.min_lr,
                    optimizer.lr);
     }
+  }
+
+  std::int64_t decay_steps() const {
+    return lr_scheduler.decay_steps.value_or(std::max<std::int64_t>(1, training.steps / 10));
   }
 };
 

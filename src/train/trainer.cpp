@@ -20,7 +20,7 @@ LrSchedule make_schedule(const RunConfig& config) {
           .peak = config.optimizer.lr,
           .floor = scheduler.min_lr,
           .warmup_steps = scheduler.warmup_steps,
-          .decay_steps = scheduler.decay_steps.value_or(std::max<std::int64_t>(1, config.training.steps / 10)),
+          .decay_steps = config.decay_steps(),
           .total_steps = config.training.steps};
 }
 
