@@ -4,9 +4,9 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <regex>
 #include <set>
 #include <string>
+#include <string_view>
 
 namespace hg {
 namespace {
@@ -29,8 +29,16 @@ bool is_source(const fs::path& path) {
   return path.extension() == ".h" || path.extension() == ".cpp";
 }
 
+/// The folder of src that `#include "folder/file.h"` names; empty for any other line.
+std::string_view included_folder(std::string_view line) {
+  constexpr std::string_view kStart = "#include \"";
+  if (!line.starts_with(kStart)) return {};
+  line.remove_prefix(kStart.size());
+  const auto slash = line.find('/');
+  return slash == std::string_view::npos ? std::string_view{} : line.substr(0, slash);
+}
+
 TEST(Structure, IncludesGoOneWay) {
-  const std::regex include(R"re(\s*#\s*include\s+"([^/"]+)/[^"]*".*)re");
   int seen = 0;
   for (const auto& [folder, allowed] : kMayInclude) {
     if (!fs::exists(kRoot / "src" / folder)) continue;
@@ -39,11 +47,11 @@ TEST(Structure, IncludesGoOneWay) {
       std::ifstream file(entry.path());
       std::string line;
       for (int number = 1; std::getline(file, line); ++number) {
-        std::smatch match;
-        if (!std::regex_match(line, match, include)) continue;
+        const std::string included(included_folder(line));
+        if (included.empty()) continue;
         ++seen;
-        EXPECT_TRUE(allowed.contains(match[1]))
-            << entry.path().string() << ":" << number << " includes " << match[1] << "/";
+        EXPECT_TRUE(allowed.contains(included))
+            << entry.path().string() << ":" << number << " includes " << included << "/";
       }
     }
   }
