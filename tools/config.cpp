@@ -6,6 +6,20 @@
 #include "config_options.h"
 
 namespace hg::tools {
+namespace {
+
+/// A Markdown table: docs/config.md is this.
+void print_keys() {
+  fmt::print("# Config keys\n\nMade by `headgate config --keys`.\n\n| key | type | default | meaning |\n|---|---|---|---|\n");
+  for (const auto& key : describe<RunConfig>()) {
+    std::string type = key.type;
+    for (std::size_t bar = 0; (bar = type.find(" | ", bar)) != std::string::npos;) type.replace(bar, 3, ", ");
+    const std::string constraint = key.constraint.empty() ? "" : " (" + key.constraint + ")";
+    fmt::print("| `{}` | {}{} | {} | {} |\n", key.path, type, constraint, key.default_value, key.help);
+  }
+}
+
+}  // namespace
 
 void add_config(CLI::App& app) {
   auto* command = app.add_subcommand("config", "Check a config file and show what it resolves to");
@@ -16,9 +30,7 @@ void add_config(CLI::App& app) {
   command->add_flag("--keys", *keys, "List every key with its type, default and meaning");
   command->callback([options, keys] {
     if (*keys) {
-      for (const auto& key : describe<RunConfig>()) {
-        fmt::print("{:36} {:24} {:12} {}\n", key.path, key.type, key.default_value, key.help);
-      }
+      print_keys();
       return;
     }
     HG_CHECK(!options->path.empty(), "headgate config: name a config file, or use --keys");

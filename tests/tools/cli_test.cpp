@@ -1,0 +1,116 @@
+// The program as users meet it: exit codes, and one clear error for bad input.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <fstream>
+
+#include "core/file.h"
+#include "support/temp_folder.h"
+
+namespace hg::test {
+namespace {
+
+using testing::HasSubstr;
+namespace fs = std::filesystem;
+
+struct Result {
+  int exit_code;
+  std::string output;  // of both streams
+};
+
+Result headgate(const std::string& arguments) {
+  std::FILE* pipe = popen((std::string(HEADGATE_BINARY " ") + arguments + " 2>&1").c_str(), "r");
+  HG_CHECK(pipe != nullptr, "cannot start {}", HEADGATE_BINARY);
+  std::string output;
+  std::array<char, 4096> buffer;
+  while (const std::size_t n = std::fread(buffer.data(), 1, buffer.size(), pipe)) output.append(buffer.data(), n);
+  return {WEXITSTATUS(pclose(pipe)), output};
+}
+
+class CliTest : public testing::Test {
+ protected:
+  std::string write(const char* name, const std::string& content) const {
+    const fs::path path = folder / name;
+    std::ofstream(path) << content;
+    return path.string();
+  }
+  void expect_error(const std::string& arguments, const std::string& words) const {
+    const Result result = headgate(arguments);
+    EXPECT_EQ(result.exit_code, 1) << result.output;
+    EXPECT_THAT(result.output, HasSubstr(words));
+  }
+  std::string in(const char* name) const { return (folder / name).string(); }
+
+  TempFolder folder;
+  const std::string tiny = HEADGATE_SOURCE_DIR "/configs/tiny.yaml";
+};
+
+TEST_F(CliTest, ConfigShowsValuesAndTheirOrigins) {
+  const Result result = headgate("config " + tiny + " --set training.steps=20");
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_THAT(result.output, HasSubstr("# --set"));
+  EXPECT_THAT(result.output, HasSubstr("# default"));
+}
+
+TEST_F(CliTest, TheDocumentationOfKeysIsCurrent) {
+  EXPECT_EQ(headgate("config --keys").output, read_file(HEADGATE_SOURCE_DIR "/docs/config.md"));
+}
+
+TEST_F(CliTest, ConfigNamesEveryProblemWithItsPlace) {
+  const std::string file = write("bad.yaml", "extends: " + tiny + "\noptimiser:\n  lr: 1\ntraining:\n  steps: many\n");
+  expect_error("config " + file, "bad.yaml:2:1");
+  expect_error("config " + file, "did you mean 'optimizer'");
+  expect_error("config " + file, "bad.yaml:5:10");
+  expect_error("train " + tiny + " --set model.num_key_value_heads=3", "does not divide");
+  expect_error("train " + in("none.yaml"), "none.yaml");
+}
+
+TEST_F(CliTest, TokenizingNamesBadInput) {
+  const std::string out = " --tokenizer byte --output " + in("out");
+  expect_error("data tokenize " + write("empty.txt", " \n\n") + out, "empty corpus");
+  expect_error("data tokenize " + write("bad.jsonl", "{\"text\": \"a\"}\n{\"txt\": 1}\n") + out, "bad.jsonl:2");
+  expect_error("data tokenize " + in("missing.txt") + out, "missing.txt");
+  expect_error("data train-tokenizer " + write("bytes.txt", "ab\xff cd") + " --output " + in("t.json"), "UTF-8");
+  expect_error("data train-tokenizer " + write("short.txt", "ab ab") + " --vocab-size 100 --output " + in("t.json"), "257");
+  EXPECT_FALSE(fs::exists(folder / "out_train.idx"));
+  EXPECT_FALSE(fs::exists(folder / "t.json"));
+}
+
+TEST_F(CliTest, TokenFilesAreCheckedWhenOpened) {
+  ASSERT_EQ(headgate("data tokenize " + write("a.txt", "one two three four five") +
+                     " --tokenizer byte --validation 0 --output " + in("ok"))
+                .exit_code,
+            0);
+  EXPECT_EQ(headgate("data inspect " + in("ok_train")).exit_code, 0);
+  expect_error("data inspect " + in("nothing"), "nothing.idx");
+  fs::copy(folder / "ok_train.idx", folder / "cut.idx");
+  fs::copy(folder / "ok_train.bin", folder / "cut.bin");
+  fs::resize_file(folder / "cut.bin", 10);
+  expect_error("data inspect " + in("cut"), "cut.bin");
+  const std::string train = "train " + tiny + " --run " + in("run") + " --set data.tokenizer=byte --set data.train=" +
+                            in("ok_train") + " --set data.validation=";
+  expect_error(train + " --set model.vocab_size=100", "257 ids, more than model.vocab_size = 100");
+  expect_error(train, "257");  // 24 tokens are no sequence of 257
+  EXPECT_FALSE(fs::exists(folder / "run"));
+}
+
+TEST_F(CliTest, PlanIsQuickAndSmall) {
+  const Result result = headgate("plan " HEADGATE_SOURCE_DIR "/configs/dense-1.7b-28l.yaml");
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_THAT(result.output, HasSubstr("1720.8 M"));
+}
+
+TEST_F(CliTest, UsageErrorsAreNotZero) {
+  EXPECT_NE(headgate("").exit_code, 0);
+  EXPECT_NE(headgate("train").exit_code, 0);
+  EXPECT_NE(headgate("generate --run " + in("none") + " --prompt a").exit_code, 0);
+  EXPECT_EQ(headgate("--help").exit_code, 0);
+  expect_error("bench --size huge", "expected tiny, small or medium");
+}
+
+}  // namespace
+}  // namespace hg::test

@@ -1,0 +1,166 @@
+// Whole runs in small: the loss falls, a resumed run is the same run, and what must stop a run stops it.
+#include "train/session.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/file.h"
+#include "core/parallel.h"
+#include "data/tokenize.h"
+#include "support/temp_folder.h"
+#include "train/checkpoint.h"
+#include "train/safetensors.h"
+
+namespace hg::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A model that fits in a second: four hundred documents of counting, in bytes.
+class SessionTest : public testing::Test {
+ protected:
+  SessionTest() {
+    std::ofstream text(folder / "text.jsonl");
+    for (int i = 0; i < 400; ++i) {
+      text << nlohmann::json{{"text", fmt::format("{} and {} make {}.", i, i + 1, 2 * i + 1)}} << "\n";
+    }
+    text.close();
+    tokenize(*load_tokenizer("byte"),
+             {.files = {folder / "text.jsonl"}, .corpus = {}, .output = (folder / "tokens").string(), .validation = 0.1},
+             [](std::int64_t) {});
+    config.model.vocab_size = 257;
+    config.model.hidden_size = 32;
+    config.model.num_hidden_layers = 2;
+    config.model.num_attention_heads = 4;
+    config.model.num_key_value_heads = 2;
+    config.model.head_dim = 16;
+    config.model.intermediate_size = 64;
+    config.model.max_position_embeddings = 64;
+    config.training.steps = 12;
+    config.training.seq_len = 32;
+    config.training.micro_batch_size = 2;
+    config.training.global_batch_size = 4;
+    config.training.precision = Precision::f32;
+    config.optimizer.lr = 1e-2;
+    config.data.train = (folder / "tokens_train").string();
+    config.data.validation = (folder / "tokens_validation").string();
+    config.validation.interval = 6;
+    config.validation.sequences = 8;
+    config.checkpoint.interval = 6;
+  }
+
+  SessionSummary run(const std::string& name) const {
+    return train(config, {.folder = folder / name, .resolved_config = to_yaml(config), .console = nullptr});
+  }
+  fs::path checkpoint(const std::string& name, const char* step) const {
+    return folder / name / "checkpoints" / step;
+  }
+  std::string weights(const std::string& name, const char* step) const {
+    return read_file(checkpoint(name, step) / "model.safetensors");
+  }
+  std::vector<nlohmann::json> rows(const std::string& name, const std::string& kind) const {
+    std::vector<nlohmann::json> found;
+    std::ifstream file(folder / name / "metrics.jsonl");
+    for (std::string line; std::getline(file, line);) {
+      auto row = nlohmann::json::parse(line);
+      if (row.at("kind") == kind) found.push_back(std::move(row));
+    }
+    return found;
+  }
+  std::string error_of_run(const std::string& name) const {
+    try {
+      run(name);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  }
+
+  TempFolder folder;
+  RunConfig config;
+};
+
+TEST_F(SessionTest, TheLossStartsAtLnVAndFalls) {
+  config.training.steps = 40;
+  const SessionSummary summary = run("run");
+  EXPECT_NEAR(summary.first_validation_loss, std::log(257.0), 0.01 * std::log(257.0));
+  EXPECT_LT(summary.last_validation_loss, 0.6 * std::log(257.0));
+  EXPECT_EQ(rows("run", "train").size(), 40U);
+  EXPECT_TRUE(fs::exists(folder / "run" / "machine.json"));
+}
+
+TEST_F(SessionTest, AResumedRunIsTheSameRun) {
+  run("whole");
+  fs::create_directories(folder / "resumed" / "checkpoints");
+  fs::copy(checkpoint("whole", "step-00000006"), checkpoint("resumed", "step-00000006"), fs::copy_options::recursive);
+  run("resumed");
+  EXPECT_EQ(weights("whole", "step-00000012"), weights("resumed", "step-00000012"));
+  EXPECT_EQ(rows("resumed", "train").front().at("step"), 7);
+}
+
+TEST_F(SessionTest, MetricsDoNotDoubleBack) {
+  run("run");
+  fs::remove_all(checkpoint("run", "step-00000012"));
+  run("run");
+  const auto steps = rows("run", "train");
+  ASSERT_EQ(steps.size(), 12U);
+  for (std::size_t i = 0; i < steps.size(); ++i) EXPECT_EQ(steps[i].at("step"), i + 1);
+}
+
+TEST_F(SessionTest, MicroBatchesDoNotChangeTheGradient) {
+  config.training.steps = 1;
+  config.training.micro_batch_size = 4;
+  run("one");
+  config.training.micro_batch_size = 1;
+  run("four");
+  const auto a = rows("one", "train").front(), b = rows("four", "train").front();
+  EXPECT_NEAR(a.at("grad_norm").get<double>(), b.at("grad_norm").get<double>(), 1e-5);
+  EXPECT_NEAR(a.at("loss_metrics/global_avg_loss").get<double>(), b.at("loss_metrics/global_avg_loss").get<double>(),
+              1e-5);
+}
+
+TEST_F(SessionTest, OneAndTwoThreadsGiveTheSameBits) {
+  const int before = num_threads();
+  config.training.steps = 6;
+  config.training.threads = 1;
+  run("one");
+  config.training.threads = 2;
+  run("two");
+  set_num_threads(before);
+  EXPECT_EQ(weights("one", "step-00000006"), weights("two", "step-00000006"));
+}
+
+TEST_F(SessionTest, ALossThatIsNotFiniteStopsBeforeTheOptimizer) {
+  config.optimizer.lr = 1e30;
+  const std::string error = error_of_run("run");
+  EXPECT_NE(error.find("not finite; stopped before the optimizer step"), std::string::npos) << error;
+}
+
+TEST_F(SessionTest, RefusesWhatItCannotContinue) {
+  fs::create_directories(folder / "taken");
+  std::ofstream(folder / "taken" / "notes.txt") << "mine";
+  EXPECT_NE(error_of_run("taken").find("holds no checkpoint to continue from"), std::string::npos);
+
+  run("run");
+  config.training.steps = 20;
+  config.checkpoint.resume = Resume::never;
+  EXPECT_NE(error_of_run("run").find("checkpoint.resume is 'never'"), std::string::npos);
+  config.checkpoint.resume = Resume::automatic;
+  config.model.hidden_size = 48;
+  EXPECT_NE(error_of_run("run").find("model.hidden_size was 32, the config now says 48"), std::string::npos);
+  config.checkpoint.resume = Resume::must;
+  EXPECT_NE(error_of_run("fresh").find("there is no checkpoint"), std::string::npos);
+  EXPECT_FALSE(fs::exists(folder / "fresh"));
+}
+
+TEST_F(SessionTest, NamesAVocabularyThatIsTooSmall) {
+  config.model.vocab_size = 200;
+  EXPECT_NE(error_of_run("run").find("has 257 ids, more than model.vocab_size = 200"), std::string::npos);
+  EXPECT_FALSE(fs::exists(folder / "run"));
+}
+
+}  // namespace
+}  // namespace hg::test
