@@ -12,6 +12,7 @@ struct Batch {
   ConstTensor targets;    // [T] i32: the next token of the document; negative where there is none
   ConstTensor positions;  // [T] i32, from 0 in each document
   ConstTensor documents;  // [N + 1] i32: the first token of each document, then T
+  std::int64_t longest;   // no document has more tokens than this
 };
 
 }  // namespace hg

@@ -2,7 +2,6 @@
 
 #include "core/parallel.h"
 #include "core/random.h"
-#include "ops/optimizer.h"
 
 namespace hg {
 namespace {
@@ -72,12 +71,6 @@ void ParamStore::allocate(Device device, DType compute, Purpose purpose) {
 
 void ParamStore::initialize(std::uint64_t seed) {
   for (const ParamState& state : states()) draw(state.master, state.spec, seed);
-}
-
-void ParamStore::refresh_working(Context& ctx) const {
-  for (const Unit& unit : units_) {
-    if (unit.working) run(ctx, Cast{.y = unit.working, .x = unit.master});
-  }
 }
 
 std::vector<ParamState> ParamStore::states() const {

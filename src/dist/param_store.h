@@ -87,8 +87,6 @@ class ParamStore {
   void allocate(Device device, DType compute, Purpose purpose);
   /// Draws initial values by (seed, name, index): the same for every topology and thread count.
   void initialize(std::uint64_t seed);
-  /// Writes the working copy from the master weights, after these were loaded.
-  void refresh_working(Context& ctx) const;
 
   Weights weights(UnitId unit) const { return {*this, unit}; }
   Gradients gradients(UnitId unit, bool accumulate) const { return {*this, unit, accumulate}; }

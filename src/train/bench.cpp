@@ -106,7 +106,7 @@ BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int
   result.flops = plan.trace.total().cost.flops;
   const auto model = make_training_model(config, cpu, plan);
   model->store.initialize(1);
-  model->store.refresh_working(model->ctx);
+  refresh_working(model->ctx, model->store);
 
   const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
   const TokenLosses losses{.loss = model->tables.allocate("token losses", DType::f32, {tokens}),

@@ -8,6 +8,7 @@
 
 #include "core/file.h"
 #include "ops/optimizer.h"
+#include "train/optimizer.h"
 #include "train/safetensors.h"
 
 namespace hg {
@@ -102,7 +103,7 @@ TrainState load_checkpoint(const fs::path& checkpoint, const ParamStore& store, 
       read_into(moments, moments_path, state.spec.name + ".m", state.spec.shape, state.m, ctx);
       read_into(moments, moments_path, state.spec.name + ".v", state.spec.shape, state.v, ctx);
     }
-    store.refresh_working(ctx);
+    refresh_working(ctx, store);
   }
   const fs::path state_path = checkpoint / "state.json";
   try {

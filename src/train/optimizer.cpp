@@ -6,6 +6,12 @@
 
 namespace hg {
 
+void refresh_working(Context& ctx, const ParamStore& store) {
+  for (const ParamState& state : store.states()) {
+    if (state.working) run(ctx, Cast{.y = state.working, .x = state.master});
+  }
+}
+
 double gradient_norm(Context& ctx, const ParamStore& store) {
   const ArenaScope scope(ctx.scratch);
   const Tensor sums = ctx.scratch.allocate("squared norms", DType::f32, {store.units()});

@@ -6,6 +6,9 @@
 
 namespace hg {
 
+/// Writes the working copy of every weight from the master, after these were drawn or loaded.
+void refresh_working(Context& ctx, const ParamStore& store);
+
 /// Norm over all gradients in the store, as they are: not yet divided by the number of tokens.
 double gradient_norm(Context& ctx, const ParamStore& store);
 

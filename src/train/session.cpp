@@ -12,6 +12,7 @@
 #include "train/checkpoint.h"
 #include "train/hooks.h"
 #include "train/machine.h"
+#include "train/optimizer.h"
 
 namespace hg {
 namespace {
@@ -109,7 +110,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
     log_info("continuing from {} at step {}", checkpoint->string(), state.step);
   } else {
     run->store.initialize(static_cast<std::uint64_t>(config.training.seed));
-    run->store.refresh_working(run->ctx);
+    refresh_working(run->ctx, run->store);
   }
 
   Loader loader(train_file, {.seed = static_cast<std::uint64_t>(config.training.seed),

@@ -8,6 +8,7 @@
 #include "support/compare.h"
 #include "support/tensors.h"
 #include "support/tolerance.h"
+#include "train/optimizer.h"
 #include "train/run_model.h"
 #include "train/safetensors.h"
 
@@ -62,7 +63,7 @@ struct Loaded {
       EXPECT_EQ(from.shape(), state.spec.shape) << state.spec.name;
       std::copy_n(from.as<float>(), from.numel(), state.master.as<float>());
     }
-    run.store.refresh_working(run.ctx);
+    refresh_working(run.ctx, run.store);
     const std::int64_t tokens = golden.batch.tokens.numel();
     losses = {.loss = run.tables.allocate("loss", DType::f32, {tokens}),
               .lse = run.tables.allocate("lse", DType::f32, {tokens})};

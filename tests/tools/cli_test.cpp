@@ -64,7 +64,7 @@ TEST_F(CliTest, ConfigNamesEveryProblemWithItsPlace) {
   const std::string file = write("bad.yaml", "extends: " + tiny + "\noptimiser:\n  lr: 1\ntraining:\n  steps: many\n");
   expect_error("config " + file, "bad.yaml:2:1");
   expect_error("config " + file, "did you mean 'optimizer'");
-  expect_error("config " + file, "bad.yaml:5:10");
+  expect_error("config " + file, "bad.yaml:5:3");
   expect_error("train " + tiny + " --set model.num_key_value_heads=3", "does not divide");
   expect_error("train " + in("none.yaml"), "none.yaml");
 }
@@ -92,7 +92,7 @@ TEST_F(CliTest, TokenFilesAreCheckedWhenOpened) {
   fs::resize_file(folder / "cut.bin", 10);
   expect_error("data inspect " + in("cut"), "cut.bin");
   const std::string train = "train " + tiny + " --run " + in("run") + " --set data.tokenizer=byte --set data.train=" +
-                            in("ok_train") + " --set data.validation=";
+                            in("ok_train") + " --set \"data.validation=''\"";
   expect_error(train + " --set model.vocab_size=100", "257 ids, more than model.vocab_size = 100");
   expect_error(train, "257");  // 24 tokens are no sequence of 257
   EXPECT_FALSE(fs::exists(folder / "run"));
