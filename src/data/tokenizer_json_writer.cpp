@@ -10,10 +10,10 @@ namespace {
 
 using nlohmann::ordered_json;
 
-ordered_json byte_level(bool trim_offsets) {
+ordered_json byte_level() {
   return {{"type", "ByteLevel"},
           {"add_prefix_space", false},
-          {"trim_offsets", trim_offsets},
+          {"trim_offsets", false},
           {"use_regex", false}};
 }
 
@@ -36,7 +36,7 @@ ordered_json pre_tokenizer(const BpeDefinition& definition) {
                         {"pattern", {{"Regex", definition.split_pattern}}},
                         {"behavior", "Isolated"},
                         {"invert", false}};
-  return {{"type", "Sequence"}, {"pretokenizers", {std::move(split), byte_level(false)}}};
+  return {{"type", "Sequence"}, {"pretokenizers", {std::move(split), byte_level()}}};
 }
 
 ordered_json model(const BpeDefinition& definition) {
@@ -76,8 +76,8 @@ void write_tokenizer_json(const std::filesystem::path& path, const BpeDefinition
       {"added_tokens", added_tokens(definition)},
       {"normalizer", definition.nfc ? ordered_json{{"type", "NFC"}} : ordered_json()},
       {"pre_tokenizer", pre_tokenizer(definition)},
-      {"post_processor", byte_level(false)},
-      {"decoder", byte_level(true)},
+      {"post_processor", byte_level()},
+      {"decoder", byte_level()},
       {"model", model(definition)}};
   write_file(path, root.dump(2) + "\n");
 }

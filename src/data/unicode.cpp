@@ -3,10 +3,11 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
+#include <iterator>
+#include <vector>
 
 #include "core/check.h"
 
@@ -42,14 +43,51 @@ bool may_change(std::string_view text) {
   return highest >= 0xCC;
 }
 
+constexpr auto kOptions = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+
+std::vector<utf8proc_int32_t> decompose(std::string_view text) {
+  std::vector<utf8proc_int32_t> characters;
+  characters.reserve(text.size());
+  int boundary = UTF8PROC_BOUNDCLASS_START;  // utf8proc's own state, for an option not used here
+  for (std::size_t at = 0; at < text.size();) {
+    utf8proc_int32_t character;
+    const auto size = utf8proc_iterate(units(text) + at,
+                                       static_cast<utf8proc_ssize_t>(text.size() - at), &character);
+    HG_CHECK(size > 0, "cannot normalize text that is not valid UTF-8");
+    at += static_cast<std::size_t>(size);
+    std::array<utf8proc_int32_t, 8> parts;  // Unicode's canonical decompositions have four at most
+    const auto count =
+        utf8proc_decompose_char(character, parts.data(), parts.size(), kOptions, &boundary);
+    HG_CHECK(count >= 0 && count <= std::ssize(parts), "cannot normalize U+{:04X}", character);
+    characters.insert(characters.end(), parts.begin(), parts.begin() + count);
+  }
+  return characters;
+}
+
+/// Sorts the marks behind each base character by combining class. utf8proc_map would do so too, but
+/// with a bubble sort, which a long run of marks brings to a halt.
+void order_marks(std::vector<utf8proc_int32_t>& characters) {
+  const auto combining_class = [](utf8proc_int32_t c) {
+    return utf8proc_get_property(c)->combining_class;
+  };
+  const auto is_base = [&](utf8proc_int32_t c) { return combining_class(c) == 0; };
+  for (auto at = characters.begin(); at != characters.end();) {
+    const auto begin = std::find_if_not(at, characters.end(), is_base);
+    at = std::find_if(begin, characters.end(), is_base);
+    std::ranges::stable_sort(begin, at, {}, combining_class);
+  }
+}
+
 void append_nfc(std::string_view text, std::string& out) {
-  utf8proc_uint8_t* memory = nullptr;
-  const auto size =
-      utf8proc_map(units(text), static_cast<utf8proc_ssize_t>(text.size()), &memory,
-                   static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-  const std::unique_ptr<utf8proc_uint8_t, void (*)(void*)> owner(memory, &std::free);
-  HG_CHECK(size >= 0, "cannot normalize {} bytes of text: {}", text.size(), utf8proc_errmsg(size));
-  out.append(reinterpret_cast<const char*>(memory), static_cast<std::size_t>(size));
+  auto characters = decompose(text);
+  order_marks(characters);
+  const auto count = utf8proc_normalize_utf32(characters.data(), std::ssize(characters), kOptions);
+  characters.resize(static_cast<std::size_t>(count));
+  for (const utf8proc_int32_t character : characters) {
+    std::array<utf8proc_uint8_t, 4> bytes;
+    const auto size = utf8proc_encode_char(character, bytes.data());
+    out.append(reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(size));
+  }
 }
 
 }  // namespace

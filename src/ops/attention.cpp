@@ -29,6 +29,12 @@ Cost cost_of(const ConstTensor& q, double products, double bytes) {
   return {.flops = products * t * static_cast<double>(q.numel()), .bytes = bytes};
 }
 
+/// All heads' keys or values one behind the other, and the rows by which the last block may be read
+/// over.
+Shape packed_keys(const ConstTensor& k) {
+  return {k.dim(0) * k.dim(1) + kAttentionReadOver, padded_head(k.dim(3))};
+}
+
 }  // namespace
 
 void AttentionForward::check() const {
@@ -42,9 +48,12 @@ Cost AttentionForward::cost() const {
   return cost_of(q, 2, static_cast<double>(2 * q.bytes() + 2 * k.bytes()));
 }
 
-Tensor AttentionForward::scratch(Context& ctx) const {
-  return ctx.scratch.allocate("attention blocks", DType::f32,
-                              {num_threads(), attention_scratch(q.dim(3), 4, 2, 2)});
+AttentionForward::Scratch AttentionForward::scratch(Context& ctx) const {
+  const Shape packed = packed_keys(k);
+  return {.blocks = ctx.scratch.allocate("attention blocks", DType::f32,
+                                         {num_threads(), attention_scratch(q.dim(3), 5, 2, 3)}),
+          .k = ctx.scratch.allocate("attention k", DType::f32, packed),
+          .v = ctx.scratch.allocate("attention v", DType::f32, packed)};
 }
 
 void AttentionForward::cpu(Context& ctx) const {
@@ -74,13 +83,14 @@ Cost AttentionBackward::cost() const {
 }
 
 AttentionBackward::Scratch AttentionBackward::scratch(Context& ctx) const {
-  const std::int64_t t = q.dim(0), d = q.dim(3);
-  const Shape sums{q.dim(1), t, padded_head(d)};
+  const Shape packed = packed_keys(k);
   return {.blocks = ctx.scratch.allocate("attention blocks", DType::f32,
-                                         {num_threads(), attention_scratch(d, 9, 4, 2)}),
-          .dk = ctx.scratch.allocate("attention dk", DType::f32, sums),
-          .dv = ctx.scratch.allocate("attention dv", DType::f32, sums),
-          .order = ctx.scratch.allocate("attention documents", DType::i32, {t})};
+                                         {num_threads(), attention_scratch(q.dim(3), 8, 4, 2)}),
+          .k = ctx.scratch.allocate("attention k", DType::f32, packed),
+          .v = ctx.scratch.allocate("attention v", DType::f32, packed),
+          .dk = ctx.scratch.allocate("attention dk", DType::f32, packed),
+          .dv = ctx.scratch.allocate("attention dv", DType::f32, packed),
+          .order = ctx.scratch.allocate("attention documents", DType::i32, {q.dim(0)})};
 }
 
 void AttentionBackward::cpu(Context& ctx) const {

@@ -21,8 +21,12 @@ struct AttentionForward {
   void check() const;
   Cost cost() const;  ///< assumes one document per call: an upper bound
   void cpu(Context& ctx) const;
-  /// Blocks of one task, [workers, bytes / 4] f32.
-  Tensor scratch(Context& ctx) const;
+
+  struct Scratch {
+    Tensor blocks;  // of one task, [workers, bytes / 4] f32
+    Tensor k, v;    // packed by head, [KV, T, D rounded up] f32 or less, and some rows behind
+  };
+  Scratch scratch(Context& ctx) const;
 };
 
 /// With P = exp(scale q k^T - lse) and delta = rowsum(do o):
@@ -42,8 +46,9 @@ struct AttentionBackward {
   void cpu(Context& ctx) const;
 
   struct Scratch {
-    Tensor blocks;  // of one task, [workers, bytes / 4] f32
-    Tensor dk, dv;  // sums, [KV, T, D rounded up] f32
+    Tensor blocks;  // as in forward
+    Tensor k, v;    // as in forward
+    Tensor dk, dv;  // sums, like the packed k and v, f32
     Tensor order;   // documents, longest first, [T] i32
   };
   Scratch scratch(Context& ctx) const;

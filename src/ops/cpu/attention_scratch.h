@@ -6,11 +6,15 @@
 #include <cstdint>
 
 #include "core/check.h"
+#include "core/tensor.h"
 
 namespace hg {
 
 /// Queries and keys of a block, at most, over all kernels.
 inline constexpr std::int64_t kMaxAttentionBlock = 128;
+
+/// Rows that a kernel may read, but not use, behind the last key.
+inline constexpr std::int64_t kAttentionReadOver = 31;
 
 /// The head size in scratch: rows are whole vectors and tiles, zero from D on.
 inline std::int64_t padded_head(std::int64_t d) { return (d + 31) / 32 * 32; }
@@ -22,10 +26,12 @@ inline std::int64_t attention_scratch(std::int64_t d, std::int64_t rows, std::in
   return kMaxAttentionBlock * (rows * padded_head(d) + squares * kMaxAttentionBlock + vectors);
 }
 
-/// Cuts a piece of scratch into arrays, 64-byte aligned, from the front.
+/// Cuts a worker's piece of scratch into arrays, 64-byte aligned, from the front.
 class ScratchCutter {
  public:
-  ScratchCutter(float* begin, std::int64_t elements) : next_(begin), end_(begin + elements) {}
+  /// `pieces` is [workers, elements] f32.
+  ScratchCutter(const Tensor& pieces, int worker)
+      : next_(pieces.as<float>() + worker * pieces.dim(1)), end_(next_ + pieces.dim(1)) {}
 
   /// `count` elements of type T, undefined.
   template <class T>

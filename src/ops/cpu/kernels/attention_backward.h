@@ -11,6 +11,13 @@ namespace {
 /// Gradients that a task makes: all, or those of the queries or of the keys and values alone.
 enum class Gradients { all, queries, keys };
 
+/// Keys and values, packed, and the sums of their gradients.
+template <class Element>
+struct KeySide {
+  PackedKeys<const Element> k, v;
+  PackedKeys<float> dk, dv;
+};
+
 /// One group of heads on some queries and keys of one document. Whichever task adds it, a term
 /// comes in the same place of its sum: by head, then by block.
 template <class Products, class T>
@@ -19,19 +26,18 @@ class BackwardTask {
   using Element = typename Products::Element;
   static constexpr std::int64_t kBlock = Products::kBlock;
 
-  BackwardTask(const AttentionBackward& op, const AttentionBackward::Scratch& sums,
-               ScratchCutter scratch)
-      : op_(op), sums_(sums), d_(op.q.dim(3)), products_(d_), width_(products_.width()) {
-    for (Packed* packed : {&q_, &d_o_, &k_, &v_})
+  BackwardTask(const AttentionBackward& op, const KeySide<Element>& keys, ScratchCutter scratch)
+      : op_(op), side_(keys), d_(op.q.dim(3)), width_(Products::width(d_)), products_(d_) {
+    for (PackedQueries* packed : {&q_, &d_o_}) {
       packed->rows = scratch.take<Element>(kBlock * width_);
-    for (Packed* packed : {&q_, &d_o_}) packed->columns = scratch.take<float>(kBlock * width_);
-    for (Packed* packed : {&q_, &d_o_, &k_}) {
-      packed->factor = scratch.take<Element>(products_.factor_size(kBlock));
+      packed->columns = scratch.take<float>(kBlock * width_);
+      packed->by_token = scratch.take<Element>(products_.factor_size(kBlock));
     }
+    k_by_head_ = scratch.take<Element>(products_.factor_size(kBlock));
     dq_ = scratch.take<float>(kBlock * width_);
     room_ = scratch.take<float>(kBlock * width_);
-    scores_ = scratch.take<float>(kBlock * kBlock);
-    dp_ = scratch.take<float>(kBlock * kBlock);
+    scores_ = scratch.take<float>(kBlock * Products::kRow);
+    dp_ = scratch.take<float>(kBlock * Products::kRow);
     p_ = products_.weights(scores_, Products::Use::probabilities, scratch);
     ds_ = products_.weights(dp_, Products::Use::gradients, scratch);
     denominator_ = scratch.take<float>(kBlock);
@@ -44,34 +50,30 @@ class BackwardTask {
     wanted_ = wanted;
     const Range rows{keys.begin, std::min(keys.end, document.end)};
     if (wanted != Gradients::queries) {
-      for (const Tensor& sum : {sums_.dk, sums_.dv}) {
-        std::fill_n(sum_row(sum, j, rows.begin), rows.size() * width_, 0.0F);
-      }
+      std::fill_n(side_.dk.row(j, rows.begin), rows.size() * width_, 0.0F);
+      std::fill_n(side_.dv.row(j, rows.begin), rows.size() * width_, 0.0F);
     }
     for (std::int64_t g = heads.begin; g < heads.end; ++g) {
       for_blocks(document, queries, kBlock,
                  [&](Range block) { add_queries(document, block, keys, j, g); });
     }
     if (wanted != Gradients::queries) {
-      store_sums(head_rows<T>(op_.dk, j), sums_.dk, rows, j, op_.scale);
-      store_sums(head_rows<T>(op_.dv, j), sums_.dv, rows, j, 1.0F);
+      store_sums(head_rows<T>(op_.dk, j), side_.dk, rows, j, op_.scale);
+      store_sums(head_rows<T>(op_.dv, j), side_.dv, rows, j, 1.0F);
     }
   }
 
  private:
   /// A block of rows as it lies, transposed for `scores`, and as the factor of a sum over tokens.
-  struct Packed {
-    Element *rows = nullptr, *factor = nullptr;
-    float* columns = nullptr;
+  struct PackedQueries {
+    Element *rows, *by_token;
+    float* columns;
   };
 
-  float* sum_row(const Tensor& sum, std::int64_t j, std::int64_t token) const {
-    return sum.as<float>() + (j * op_.q.dim(0) + token) * width_;
-  }
-
-  void store_sums(Rows<T> to, const Tensor& sum, Range tokens, std::int64_t j, float factor) const {
+  void store_sums(Rows<T> to, PackedKeys<float> sum, Range tokens, std::int64_t j,
+                  float factor) const {
     for (std::int64_t t = tokens.begin; t < tokens.end; ++t) {
-      const float* from = sum_row(sum, j, t);
+      const float* from = sum.row(j, t);
       for_lanes(d_, [&](std::int64_t c, auto lanes) {
         store(to[t] + c, load(from + c, lanes) * factor, lanes);
       });
@@ -103,26 +105,23 @@ class BackwardTask {
   void add_queries(Range document, Range queries, Range keys, std::int64_t j, std::int64_t g) {
     const std::int64_t count = queries.size();
     pack_queries(queries, j, g);
-    const Element* q_by_token = products_.by_token(q_.rows, q_.factor, count);
-    const Element* d_o_by_token = products_.by_token(d_o_.rows, d_o_.factor, count);
+    const Element* q_by_token = products_.by_token(q_.rows, q_.by_token, count);
+    const Element* d_o_by_token = products_.by_token(d_o_.rows, d_o_.by_token, count);
     std::fill_n(dq_, width_ * kBlock, 0.0F);
     for_blocks(document, {keys.begin, std::min(keys.end, queries.end)}, kBlock, [&](Range block) {
       const std::int64_t n = block.size();
       const Causal causal{block.begin - queries.begin};
-      copy_rows(k_.rows, width_, head_rows<T>(op_.k, j), block.begin, n, Products::padded(n), d_);
-      copy_rows(v_.rows, width_, head_rows<T>(op_.v, j), block.begin, n, Products::padded(n), d_);
-      products_.scores(scores_, k_.rows, q_.columns, n, count, causal);
-      products_.scores(dp_, v_.rows, d_o_.columns, n, count, causal);
+      const Element* k = side_.k.row(j, block.begin);
+      products_.scores(scores_, k, q_.columns, n, count, causal);
+      products_.scores(dp_, side_.v.row(j, block.begin), d_o_.columns, n, count, causal);
       softmax_backward<Products>(scores_, dp_, p_, ds_, denominator_, delta_,
                                  op_.scale * std::numbers::log2e_v<float>, n, count, causal);
       if (wanted_ != Gradients::queries) {
-        products_.add_to_keys(sum_row(sums_.dv, j, block.begin), p_, d_o_by_token, n, count,
-                              causal);
-        products_.add_to_keys(sum_row(sums_.dk, j, block.begin), ds_, q_by_token, n, count, causal);
+        products_.add_to_keys(side_.dv.row(j, block.begin), p_, d_o_by_token, n, count, causal);
+        products_.add_to_keys(side_.dk.row(j, block.begin), ds_, q_by_token, n, count, causal);
       }
       if (wanted_ != Gradients::keys) {
-        products_.add_to_queries(dq_, products_.by_head(k_.rows, k_.factor, n), ds_, n, count,
-                                 causal);
+        products_.add_to_queries(dq_, products_.by_head(k, k_by_head_, n), ds_, n, count, causal);
       }
     });
     if (wanted_ != Gradients::keys) {
@@ -132,12 +131,12 @@ class BackwardTask {
   }
 
   const AttentionBackward& op_;
-  const AttentionBackward::Scratch& sums_;
-  std::int64_t d_;
+  const KeySide<Element>& side_;
+  std::int64_t d_, width_;
   Products products_;
-  std::int64_t width_;
   Gradients wanted_ = Gradients::all;
-  Packed q_, d_o_, k_, v_;
+  PackedQueries q_, d_o_;
+  Element* k_by_head_;
   float *dq_, *room_, *scores_, *dp_, *denominator_, *delta_;
   typename Products::Weights p_, ds_;
 };
@@ -177,15 +176,18 @@ inline std::span<std::int32_t> longest_first(const Tensor& room,
 /// work, a piece of the keys and a group, then a piece of the queries and a head.
 template <class Products, class T>
 void attention_backward(const AttentionBackward& op, Context& ctx) {
+  using Element = typename Products::Element;
   constexpr std::int64_t kBlock = Products::kBlock, kKeys = 4 * kBlock;
   const std::int64_t tokens = op.q.dim(0), groups = op.q.dim(1), group = op.q.dim(2);
   const auto bounds = checked_documents(op.documents, tokens);
   const ArenaScope scope(ctx.scratch);
   const AttentionBackward::Scratch scratch = op.scratch(ctx);
+  const std::int64_t width = Products::width(op.q.dim(3));
+  const auto [k, v] = pack_keys<T, Element>({scratch.k, scratch.v}, {op.k, op.v}, width);
+  const KeySide<Element> keys{
+      k, v, {scratch.dk.as<float>(), tokens, width}, {scratch.dv.as<float>(), tokens, width}};
   const auto task_state = [&](int worker) {
-    const std::int64_t size = scratch.blocks.dim(1);
-    return BackwardTask<Products, T>(
-        op, scratch, ScratchCutter(scratch.blocks.as<float>() + worker * size, size));
+    return BackwardTask<Products, T>(op, keys, ScratchCutter(scratch.blocks, worker));
   };
   if (!cut_documents(bounds, groups)) {
     const auto order = longest_first(scratch.order, bounds);
@@ -206,10 +208,10 @@ void attention_backward(const AttentionBackward& op, Context& ctx) {
       const auto start = [&](std::int64_t token) {
         return document.begin + round_up(std::max(token - document.begin, std::int64_t{0}), kBlock);
       };
-      const Range keys{start(begin), std::min(start(begin + kKeys), document.end)};
-      if (keys.size() <= 0) return;
-      state.run(document, {keys.begin, document.end}, keys, task / key_pieces, {0, group},
-                Gradients::keys);
+      const Range key_starts{start(begin), std::min(start(begin + kKeys), document.end)};
+      if (key_starts.size() <= 0) return;
+      state.run(document, {key_starts.begin, document.end}, key_starts, task / key_pieces,
+                {0, group}, Gradients::keys);
     });
   });
   parallel_for(groups * group * pieces, [&](std::int64_t task, int worker) {

@@ -3,9 +3,13 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
+#include "core/parallel.h"
+#include "core/tensor.h"
 #include "ops/cpu/simd.h"
 
 namespace hg {
@@ -20,20 +24,69 @@ struct Rows {
   T* operator[](std::int64_t token) const { return data + token * stride; }
 };
 
-/// to[i, :d] = row i as the element type of `to`, zeros up to `width` and in rows up to `padded`.
+/// Head `g` of group `j` of a tensor [T, KV, G, D].
+template <class T, class AnyTensor>
+auto head_rows(const AnyTensor& tensor, std::int64_t j, std::int64_t g = 0) {
+  auto* data = tensor.template as<T>() + j * tensor.stride(1) + g * tensor.stride(2);
+  return Rows<std::remove_pointer_t<decltype(data)>>{data, tensor.stride(0)};
+}
+
+/// One vector's worth of elements as they are, or widened.
+template <class To, class T, class Lanes>
+HG_INLINE void copy(To* to, const T* from, Lanes lanes) {
+  if constexpr (std::is_same_v<To, T>) {
+    std::memcpy(to, from, static_cast<std::size_t>(lanes.count) * sizeof(T));
+  } else {
+    store(to, load(from, lanes), lanes);
+  }
+}
+
+/// to[i, :d] = row begin + i as the element type of `to`; zeros up to `width`, and in rows up to
+/// `padded`.
 template <class To, class T>
 void copy_rows(To* to, std::int64_t width, Rows<const T> from, std::int64_t begin,
                std::int64_t count, std::int64_t padded, std::int64_t d) {
+  To* const first = to;
   for (std::int64_t i = 0; i < count; ++i, to += width) {
     const T* row = from[begin + i];
-    if constexpr (std::is_same_v<To, T>) {
-      std::memcpy(to, row, static_cast<std::size_t>(d) * sizeof(T));
-    } else {
-      for_lanes(d, [&](std::int64_t j, auto lanes) { store(to + j, load(row + j, lanes), lanes); });
-    }
-    std::memset(to + d, 0, static_cast<std::size_t>(width - d) * sizeof(To));
+    for_lanes(d, [&](std::int64_t j, auto lanes) { copy(to + j, row + j, lanes); });
   }
-  std::memset(to, 0, static_cast<std::size_t>((padded - count) * width) * sizeof(To));
+  if (d < width) {
+    for (std::int64_t i = 0; i < count; ++i) std::fill_n(first + i * width + d, width - d, To{});
+  }
+  std::fill_n(to, (padded - count) * width, To{});
+}
+
+/// Keys or values of all heads, packed: token t of group j is row j T + t.
+template <class Element>
+struct PackedKeys {
+  Element* data;
+  std::int64_t tokens, width;
+  Element* row(std::int64_t j, std::int64_t token) const {
+    return data + (j * tokens + token) * width;
+  }
+};
+
+/// Packs keys and values, [T, KV, 1, D], into a room for each. Their blocks are read many times,
+/// and rows that lie a power of two apart, as those of a fused projection do, fall into the same
+/// few lines of a cache.
+template <class T, class Element>
+std::array<PackedKeys<const Element>, 2> pack_keys(const std::array<Tensor, 2>& rooms,
+                                                   const std::array<ConstTensor, 2>& from,
+                                                   std::int64_t width) {
+  constexpr std::int64_t kGrain = 64;
+  const std::int64_t tokens = from[0].dim(0), d = from[0].dim(3),
+                     pieces = (tokens + kGrain - 1) / kGrain;
+  const auto room = [&](std::size_t i) { return reinterpret_cast<Element*>(rooms[i].as<float>()); };
+  parallel_for(2 * pieces, [&](std::int64_t task) {
+    const auto i = static_cast<std::size_t>(task / pieces);
+    const std::int64_t begin = task % pieces * kGrain, count = std::min(kGrain, tokens - begin);
+    for (std::int64_t j = 0; j < from[i].dim(1); ++j) {
+      copy_rows(PackedKeys<Element>{room(i), tokens, width}.row(j, begin), width,
+                head_rows<T>(from[i], j), begin, count, count, d);
+    }
+  });
+  return {{{room(0), tokens, width}, {room(1), tokens, width}}};
 }
 
 /// One step of the transpose below: swaps the off-diagonal quarters of each 2 step x 2 step square.

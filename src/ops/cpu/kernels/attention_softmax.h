@@ -76,11 +76,22 @@ HG_INLINE void for_key_pairs(std::int64_t query, std::int64_t keys, std::int64_t
   for (; key < padded; key += 2) put(key, Value{}, Value{});
 }
 
+/// m[i, query] *= factors[query] for i < d.
+inline void scale_columns(float* m, std::int64_t row, const float* factors, std::int64_t d,
+                          std::int64_t queries) {
+  for (std::int64_t i = 0; i < d; ++i, m += row) {
+    for (std::int64_t query = 0; query < queries; query += kLanes) {
+      store(m + query, load(m + query) * load(factors + query));
+    }
+  }
+}
+
 /// The online softmax of a block of queries: per query the running maximum of scale log2(e) score,
 /// and the sum of 2^(that - maximum).
 struct OnlineSoftmax {
   float *maximum, *sum;
-  float factor;  // scale log2(e)
+  float* factor_of_output;  // room
+  float factor;             // scale log2(e)
 
   void reset(std::int64_t queries) const {
     for (std::int64_t i = 0; i < queries; ++i) maximum[i] = kLowest, sum[i] = 0;
@@ -91,7 +102,7 @@ struct OnlineSoftmax {
   template <class Products>
   void add(const float* scores, const typename Products::Weights& weights, float* output,
            std::int64_t d, std::int64_t keys, std::int64_t queries, Causal causal) const {
-    constexpr std::int64_t kRow = Products::kBlock;
+    constexpr std::int64_t kRow = Products::kRow;
     for (std::int64_t query = 0; query < Products::padded(queries); query += kLanes) {
       const float* column = scores + query;
       const F32 before = load(maximum + query);
@@ -108,11 +119,9 @@ struct OnlineSoftmax {
       const F32 shrink = exp2(before - top);
       store(maximum + query, top);
       store(sum + query, load(sum + query) * shrink + (total + total2));
-      for (std::int64_t i = 0; i < d; ++i) {
-        float* out = output + i * kRow + query;
-        store(out, load(out) * shrink);
-      }
+      store(factor_of_output + query, shrink);
     }
+    scale_columns(output, Products::kBlock, factor_of_output, d, queries);
   }
 
   /// Divides the output by the sums, and gives the natural logarithm of the denominators.
@@ -122,12 +131,9 @@ struct OnlineSoftmax {
       lse[i] = (maximum[i] + std::log2(sum[i])) * std::numbers::ln2_v<float>;
     }
     for (std::int64_t query = 0; query < queries; query += kLanes) {
-      const F32 inverse = 1.0F / load(sum + query);
-      for (std::int64_t i = 0; i < d; ++i) {
-        float* out = output + i * row + query;
-        store(out, load(out) * inverse);
-      }
+      store(factor_of_output + query, 1.0F / load(sum + query));
     }
+    scale_columns(output, row, factor_of_output, d, queries);
   }
 
  private:
@@ -154,7 +160,7 @@ void softmax_backward(const float* scores, const float* dp, const typename Produ
                       const typename Products::Weights& ds, const float* denominator,
                       const float* delta, float factor, std::int64_t keys, std::int64_t queries,
                       Causal causal) {
-  constexpr std::int64_t kRow = Products::kBlock;
+  constexpr std::int64_t kRow = Products::kRow;
   for (std::int64_t query = 0; query < Products::padded(queries); query += kLanes) {
     const F32 log_sum = load(denominator + query), shift = load(delta + query);
     for_key_pairs(

@@ -13,25 +13,30 @@
 namespace hg {
 namespace {
 
-/// Rows 2 i and 2 i + 1 of a block, element by element in one 32-bit word: row i of `to`.
-inline void pair_rows(std::uint32_t* to, const bf16* rows, std::int64_t tokens,
-                      std::int64_t width) {
-  for (std::int64_t i = 0; i < tokens; i += 2, rows += 2 * width, to += width) {
-    for (std::int64_t j = 0; j < width; j += kLanes) {
-      U16 first, second;
-      std::memcpy(&first, rows + j, sizeof(first));
-      std::memcpy(&second, rows + width + j, sizeof(second));
-      const U32 pairs = __builtin_convertvector(first, U32) | __builtin_convertvector(second, U32)
-                                                                  << 16;
-      std::memcpy(to + j, &pairs, sizeof(pairs));
-    }
-  }
+/// (first[0], second[0], first[1], second[1] ...): two rows of bf16 as one of pairs.
+template <std::size_t... i>
+HG_INLINE U16Pair interleave(U16 first, U16 second, std::index_sequence<i...>) {
+  return __builtin_shufflevector(first, second, (i / 2 + i % 2 * kLanes)...);
+}
+HG_INLINE U16Pair interleave(U16 first, U16 second) {
+  return interleave(first, second, std::make_index_sequence<2 * kLanes>{});
 }
 
-/// (first[0], second[0], first[1], second[1] ...) of a pair (first, second).
-template <std::size_t... i>
-HG_INLINE U16Pair interleave(U16Pair x, std::index_sequence<i...>) {
-  return __builtin_shufflevector(x, x, (i / 2 + i % 2 * kLanes)...);
+/// Row i of `to` = rows 2 i and 2 i + 1 of a block in pairs. Rows from `tokens` to `padded` count
+/// as zero, whatever they hold.
+inline void pair_rows(bf16* to, const bf16* rows, std::int64_t tokens, std::int64_t padded,
+                      std::int64_t width) {
+  const auto row_part = [&](std::int64_t i, std::int64_t j) {
+    U16 x{};
+    if (i < tokens) std::memcpy(&x, rows + i * width + j, sizeof(x));
+    return x;
+  };
+  for (std::int64_t i = 0; i < padded; i += 2, to += 2 * width) {
+    for (std::int64_t j = 0; j < width; j += kLanes) {
+      const U16Pair pairs = interleave(row_part(i, j), row_part(i + 1, j));
+      std::memcpy(to + 2 * j, &pairs, sizeof(pairs));
+    }
+  }
 }
 
 /// The members that attention_vectors.h describes, on `Tiles`.
@@ -40,22 +45,23 @@ class TileProducts {
  public:
   using Element = bf16;
   static constexpr std::int64_t kBlock = kMaxAttentionBlock;
-  static constexpr std::int64_t kPatch =
-      32;  // rows and columns of a product that tiles hold at once
+  // Of scores; not a power of two, so that a column of them stays in the cache.
+  static constexpr std::int64_t kRow = kBlock + kLanes;
+  static constexpr std::int64_t kPatch = 32;  // rows and columns of four tiles of sums
 
   explicit TileProducts(std::int64_t d) : d_(d) {}
 
-  std::int64_t width() const { return d_; }
+  static std::int64_t width(std::int64_t d) { return d; }
   static std::int64_t padded(std::int64_t tokens) { return round_up(tokens, kPatch); }
 
   std::int64_t factor_size(std::int64_t tokens) const { return 2 * tokens * d_; }
   const bf16* by_token(const bf16* rows, bf16* room, std::int64_t tokens) const {
-    pair_rows(words(room), rows, padded(tokens), d_);
+    pair_rows(room, rows, tokens, padded(tokens), d_);
     return room;
   }
   const bf16* by_head(const bf16* rows, bf16* room, std::int64_t tokens) const {
     bf16* pairs = room + kBlock * d_;
-    pair_rows(words(pairs), rows, padded(tokens), d_);
+    pair_rows(pairs, rows, tokens, padded(tokens), d_);
     transpose(floats(room), kBlock / 2, floats(pairs), d_, padded(tokens) / 2, d_);
     return room;
   }
@@ -65,13 +71,13 @@ class TileProducts {
     bf16* rows;
     std::uint32_t* pairs;
     HG_INLINE void put(std::int64_t key, std::int64_t query, F32 first, F32 second) const {
-      const U16Pair both = Tiles::to_bf16(first, second);
+      const auto [first_half, second_half] = Tiles::to_bf16(first, second);
       if (rows != nullptr) {
-        std::memcpy(rows + key * kBlock + query, &both, sizeof(both) / 2);
-        std::memcpy(rows + (key + 1) * kBlock + query, &both[kLanes], sizeof(both) / 2);
+        std::memcpy(rows + key * kBlock + query, &first_half, sizeof(first_half));
+        std::memcpy(rows + (key + 1) * kBlock + query, &second_half, sizeof(second_half));
       }
       if (pairs != nullptr) {
-        const U16Pair mixed = interleave(both, std::make_index_sequence<2 * kLanes>{});
+        const U16Pair mixed = interleave(first_half, second_half);
         std::memcpy(pairs + key / 2 * kBlock + query, &mixed, sizeof(mixed));
       }
     }
@@ -87,7 +93,7 @@ class TileProducts {
               std::int64_t queries, Causal causal) {
     for_patches(padded(keys), padded(queries), [&](std::int64_t m, std::int64_t n) {
       if (n + kPatch <= m + causal.shift) return;
-      patch<false>(rows + m * d_, d_, columns + n, kBlock, to + m * kBlock + n, kBlock, {0, d_});
+      patch<false>(rows + m * d_, d_, columns + n, kBlock, to + m * kRow + n, kRow, {0, d_});
     });
   }
   void add_to_queries(float* to, const bf16* by_head, const Weights& w, std::int64_t keys,

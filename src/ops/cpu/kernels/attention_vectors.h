@@ -94,10 +94,12 @@ class VectorProducts {
  public:
   using Element = float;  ///< of packed operands
   static constexpr std::int64_t kBlock = 64;
+  static constexpr std::int64_t kRow = kBlock;  ///< of scores
 
-  explicit VectorProducts(std::int64_t d) : d_(d), width_(padded_head(d)) {}
+  explicit VectorProducts(std::int64_t d) : d_(d), width_(width(d)) {}
 
-  std::int64_t width() const { return width_; }
+  /// Row length of packed operands.
+  static std::int64_t width(std::int64_t d) { return padded_head(d); }
   static std::int64_t padded(std::int64_t tokens) { return round_up(tokens, kLanes); }
 
   /// Packed rows as each factor needs them; `to` is room to make them in.

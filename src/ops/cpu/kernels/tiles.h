@@ -3,8 +3,10 @@
 // for reading. Only for files in ops/cpu/kernels.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "ops/cpu/simd.h"
 
@@ -54,10 +56,16 @@ class AmxTiles {
   }
 
   /// Rounds to nearest even; what is too small for a normal number becomes 0.
-  static HG_INLINE U16Pair to_bf16(F32 first, F32 second) {
-    U16Pair result;
-    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(result) : "v"(first), "v"(second));
-    return result;
+  static HG_INLINE std::array<U16, 2> to_bf16(F32 first, F32 second) {
+    U16Pair both;
+    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(both) : "v"(first), "v"(second));
+    return halves(both, std::make_index_sequence<kLanes>{});
+  }
+
+ private:
+  template <std::size_t... i>
+  static HG_INLINE std::array<U16, 2> halves(U16Pair x, std::index_sequence<i...>) {
+    return {__builtin_shufflevector(x, x, i...), __builtin_shufflevector(x, x, (i + kLanes)...)};
   }
 };
 
@@ -95,9 +103,8 @@ class EmulatedTiles {
     }
   }
 
-  static HG_INLINE U16Pair to_bf16(F32 first, F32 second) {
-    const U16 halves[2] = {round_bf16(first), round_bf16(second)};
-    return std::bit_cast<U16Pair>(halves);
+  static HG_INLINE std::array<U16, 2> to_bf16(F32 first, F32 second) {
+    return {round_bf16(first), round_bf16(second)};
   }
 
  private:
