@@ -32,11 +32,12 @@ TEST(Configs, AllParseAndMetaRun) {
   }
 }
 
-/// Total parameters in millions, to the tenth, as the paper's facts state them or as arithmetic on them gives.
+/// Total parameters in millions, to the tenth, as the paper's facts state them or as arithmetic on
+/// them gives.
 TEST(Configs, ThePapersModelsHaveThePapersSizes) {
   const std::pair<const char*, double> expected[] = {
-      {"dense-1.7b-28l", 1720.8},  // paper
-      {"dense-1.7b-48l", 1705.9},  // paper
+      {"dense-1.7b-28l", 1720.8},              // paper
+      {"dense-1.7b-48l", 1705.9},              // paper
       {"dense-1.7b-28l-elementwise", 1728.2},  // released checkpoint: FFN 5504
       {"dense-1.7b-28l-headwise", 1720.8 + 28 * 2048 * 16 / 1e6},
       {"dense-1.7b-48l-headwise", 1705.9 + 48 * 1536 * 16 / 1e6},
@@ -44,7 +45,8 @@ TEST(Configs, ThePapersModelsHaveThePapersSizes) {
       {"dense-1.7b-48l-elementwise", 1705.9 + (48.0 * 1536 * 2048 - 48.0 * 3 * 1536 * 640) / 1e6},
   };
   for (const auto& [name, millions] : expected) {
-    const auto plan = plan_of(fs::path(HEADGATE_SOURCE_DIR "/configs") / (std::string(name) + ".yaml"));
+    const auto plan =
+        plan_of(fs::path(HEADGATE_SOURCE_DIR "/configs") / (std::string(name) + ".yaml"));
     EXPECT_NEAR(static_cast<double>(plan.total_parameters()) / 1e6, millions, 0.06) << name;
   }
 }

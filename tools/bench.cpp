@@ -27,27 +27,33 @@ Precision parse_precision(const std::string& name) {
 void print_ops(const BenchResult& result) {
   std::vector<std::pair<std::string_view, Trace::Entry>> ops(result.trace.entries().begin(),
                                                              result.trace.entries().end());
-  std::ranges::sort(ops, [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
+  std::ranges::sort(
+      ops, [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
   const double total = result.trace.total().seconds;
-  fmt::print("  {:<26} {:>6} {:>9} {:>7} {:>9} {:>8}\n", "op", "calls", "ms/step", "share", "GFLOP/s", "GB/s");
+  fmt::print("  {:<26} {:>6} {:>9} {:>7} {:>9} {:>8}\n", "op", "calls", "ms/step", "share",
+             "GFLOP/s", "GB/s");
   const auto steps = static_cast<double>(result.steps);
   for (const auto& [name, op] : ops) {
-    fmt::print("  {:<26} {:>6} {:>9.3f} {:>6.1f}% {:>9.1f} {:>8.1f}\n", name, op.calls / result.steps,
-               op.seconds / steps * 1e3, 100 * op.seconds / total, op.cost.flops / op.seconds / 1e9,
-               op.cost.bytes / op.seconds / 1e9);
+    fmt::print("  {:<26} {:>6} {:>9.3f} {:>6.1f}% {:>9.1f} {:>8.1f}\n", name,
+               op.calls / result.steps, op.seconds / steps * 1e3, 100 * op.seconds / total,
+               op.cost.flops / op.seconds / 1e9, op.cost.bytes / op.seconds / 1e9);
   }
 }
 
 void print(const std::string& size, DType dtype, const BenchResult& result) {
   const double rate = result.flops / result.seconds;
-  fmt::print("{} {}: {:.1f} ms/step ({:.1f} to {:.1f})  {:.0f} tokens/s  {:.1f} GFLOP/step -> {:.0f} GFLOP/s\n",
-             size, name_of(dtype), result.seconds * 1e3, result.least * 1e3, result.most * 1e3,
-             result.tokens_per_second, result.flops / 1e9, rate / 1e9);
-  fmt::print("  speed of light {:.1f}% of {:.0f} GFLOP/s (measured matrix product)  peak memory {:.0f} MiB "
-             "(planned {:.0f})  loss {:.3f} -> {:.3f}\n",
-             100 * rate / result.gemm_ceiling, result.gemm_ceiling / 1e9,
-             static_cast<double>(result.peak_rss) / (1024.0 * 1024.0),
-             static_cast<double>(result.planned) / (1024.0 * 1024.0), result.first_loss, result.last_loss);
+  fmt::print(
+      "{} {}: {:.1f} ms/step ({:.1f} to {:.1f})  {:.0f} tokens/s  {:.1f} GFLOP/step -> {:.0f} "
+      "GFLOP/s\n",
+      size, name_of(dtype), result.seconds * 1e3, result.least * 1e3, result.most * 1e3,
+      result.tokens_per_second, result.flops / 1e9, rate / 1e9);
+  fmt::print(
+      "  speed of light {:.1f}% of {:.0f} GFLOP/s (measured matrix product)  peak memory {:.0f} "
+      "MiB "
+      "(planned {:.0f})  loss {:.3f} -> {:.3f}\n",
+      100 * rate / result.gemm_ceiling, result.gemm_ceiling / 1e9,
+      static_cast<double>(result.peak_rss) / (1024.0 * 1024.0),
+      static_cast<double>(result.planned) / (1024.0 * 1024.0), result.first_loss, result.last_loss);
   print_ops(result);
 }
 
@@ -71,16 +77,19 @@ void print_json(const std::string& size, DType dtype, const BenchResult& result)
 void add_bench(CLI::App& app) {
   auto* command = app.add_subcommand("bench", "Measure training steps at fixed sizes");
   const auto options = std::make_shared<BenchOptions>();
-  command->add_option("--size", options->sizes, "tiny, small, medium; peak memory is the process's, so measure it alone");
+  command->add_option("--size", options->sizes,
+                      "tiny, small, medium; peak memory is the process's, so measure it alone");
   command->add_option("--precision", options->precision, "auto, f32 or bf16");
   command->add_option("--steps", options->steps, "measured steps")->check(CLI::PositiveNumber);
   command->add_option("--warmup", options->warmup, "steps before")->check(CLI::NonNegativeNumber);
-  command->add_option("--threads", options->threads, "CPU threads; 0: one per core")->check(CLI::NonNegativeNumber);
+  command->add_option("--threads", options->threads, "CPU threads; 0: one per core")
+      ->check(CLI::NonNegativeNumber);
   command->add_flag("--json", options->json, "One JSON object a line");
   command->callback([options] {
     if (options->threads > 0) set_num_threads(options->threads);
     const CpuInfo cpu = detect_cpu();
-    if (!options->json) fmt::print("{} ({}), {} threads\n", cpu.model, cpu.to_string(), num_threads());
+    if (!options->json)
+      fmt::print("{} ({}), {} threads\n", cpu.model, cpu.to_string(), num_threads());
     for (const std::string& size : options->sizes) {
       RunConfig config = bench_config(size);
       config.training.precision = parse_precision(options->precision);

@@ -2,20 +2,24 @@
 #include <iostream>
 
 #include "commands.h"
-#include "core/check.h"
 #include "config_options.h"
+#include "core/check.h"
 
 namespace hg::tools {
 namespace {
 
 /// A Markdown table: docs/config.md is this.
 void print_keys() {
-  fmt::print("# Config keys\n\nMade by `headgate config --keys`.\n\n| key | type | default | meaning |\n|---|---|---|---|\n");
+  fmt::print(
+      "# Config keys\n\nMade by `headgate config --keys`.\n\n| key | type | default | meaning "
+      "|\n|---|---|---|---|\n");
   for (const auto& key : describe<RunConfig>()) {
     std::string type = key.type;
-    for (std::size_t bar = 0; (bar = type.find(" | ", bar)) != std::string::npos;) type.replace(bar, 3, ", ");
+    for (std::size_t bar = 0; (bar = type.find(" | ", bar)) != std::string::npos;)
+      type.replace(bar, 3, ", ");
     const std::string constraint = key.constraint.empty() ? "" : " (" + key.constraint + ")";
-    fmt::print("| `{}` | {}{} | {} | {} |\n", key.path, type, constraint, key.default_value, key.help);
+    fmt::print("| `{}` | {}{} | {} | {} |\n", key.path, type, constraint, key.default_value,
+               key.help);
   }
 }
 
@@ -26,7 +30,8 @@ void add_config(CLI::App& app) {
   const auto options = std::make_shared<ConfigOptions>();
   options->add_to(*command, false);
   const auto keys = std::make_shared<bool>(false);
-  command->add_flag("--print")->description("Print every key with its value and its origin (the default)");
+  command->add_flag("--print")->description(
+      "Print every key with its value and its origin (the default)");
   command->add_flag("--keys", *keys, "List every key with its type, default and meaning");
   command->callback([options, keys] {
     if (*keys) {

@@ -17,8 +17,9 @@ struct CorpusArguments {
 
   void add_to(CLI::App& command) {
     command.add_option("files", files, "Text files, or .jsonl with a text per line")->required();
-    command.add_option("--document-separator", options.separator,
-                       "In plain text, a line equal to this ends a document; otherwise a file is one");
+    command.add_option(
+        "--document-separator", options.separator,
+        "In plain text, a line equal to this ends a document; otherwise a file is one");
     command.add_option("--text-key", options.text_key, "Key of the text in .jsonl");
   }
   std::vector<std::filesystem::path> paths() const { return {files.begin(), files.end()}; }
@@ -45,7 +46,8 @@ void add_tokenize(CLI::App& data) {
   const auto tokenizer = std::make_shared<std::string>();
   corpus->add_to(*command);
   command->add_option("--tokenizer", *tokenizer, "tokenizer.json, or 'byte'")->required();
-  command->add_option("--output", options->output, "PREFIX of PREFIX_train and PREFIX_validation")->required();
+  command->add_option("--output", options->output, "PREFIX of PREFIX_train and PREFIX_validation")
+      ->required();
   command->add_option("--validation", options->validation, "Share of documents held out");
   command->callback([corpus, options, tokenizer] {
     const auto start = std::chrono::steady_clock::now();
@@ -57,9 +59,10 @@ void add_tokenize(CLI::App& data) {
       return tokenize(*model, *options, [&](std::int64_t bytes) { progress.advance(bytes); });
     }();
     const std::int64_t tokens = summary.train.tokens + summary.validation.tokens;
-    fmt::print("{}_train: {} documents, {} tokens\n", options->output, summary.train.documents, summary.train.tokens);
-    fmt::print("{}_validation: {} documents, {} tokens\n", options->output, summary.validation.documents,
-               summary.validation.tokens);
+    fmt::print("{}_train: {} documents, {} tokens\n", options->output, summary.train.documents,
+               summary.train.tokens);
+    fmt::print("{}_validation: {} documents, {} tokens\n", options->output,
+               summary.validation.documents, summary.validation.tokens);
     fmt::print("{:.2f} bytes a token, {:.2f} MB/s\n",
                static_cast<double>(summary.bytes) / static_cast<double>(tokens),
                static_cast<double>(summary.bytes) / 1e6 / seconds_since(start));
@@ -68,20 +71,26 @@ void add_tokenize(CLI::App& data) {
 
 void add_inspect(CLI::App& data) {
   auto* command = data.add_subcommand("inspect", "Check token files and show what is in them");
-  const auto prefix = std::make_shared<std::string>(), tokenizer = std::make_shared<std::string>("byte");
+  const auto prefix = std::make_shared<std::string>(),
+             tokenizer = std::make_shared<std::string>("byte");
   const auto document = std::make_shared<std::int64_t>(0);
   command->add_option("prefix", *prefix, "PREFIX of a .bin/.idx pair")->required();
-  command->add_option("--tokenizer", *tokenizer, "tokenizer.json, or 'byte': its vocabulary is checked");
-  command->add_option("--document", *document, "Document to show the beginning of")->check(CLI::NonNegativeNumber);
+  command->add_option("--tokenizer", *tokenizer,
+                      "tokenizer.json, or 'byte': its vocabulary is checked");
+  command->add_option("--document", *document, "Document to show the beginning of")
+      ->check(CLI::NonNegativeNumber);
   command->callback([prefix, tokenizer, document] {
     const auto model = load_tokenizer(*tokenizer);
     const TokenFile file(*prefix, model->vocab_size());
-    HG_CHECK(*document < file.documents(), "{}: has no document {}, only {}", *prefix, *document, file.documents());
+    HG_CHECK(*document < file.documents(), "{}: has no document {}, only {}", *prefix, *document,
+             file.documents());
     const auto mean = static_cast<double>(file.tokens()) / static_cast<double>(file.documents());
-    fmt::print("{}: {} tokens in {} documents, {:.1f} each, ids below {}, fingerprint {:016x}\n", *prefix,
-               file.tokens(), file.documents(), mean, model->vocab_size(), file.fingerprint());
+    fmt::print("{}: {} tokens in {} documents, {:.1f} each, ids below {}, fingerprint {:016x}\n",
+               *prefix, file.tokens(), file.documents(), mean, model->vocab_size(),
+               file.fingerprint());
     const std::int64_t begin = file.document_begin(*document);
-    const std::int64_t count = std::min<std::int64_t>(60, file.document_begin(*document + 1) - begin);
+    const std::int64_t count =
+        std::min<std::int64_t>(60, file.document_begin(*document + 1) - begin);
     std::vector<std::int32_t> ids(static_cast<std::size_t>(count));
     file.copy(begin, count, ids.data());
     fmt::print("document {} begins: {}\n", *document, model->decode(ids));
@@ -94,16 +103,18 @@ void add_train_tokenizer(CLI::App& data) {
   const auto vocab_size = std::make_shared<std::int64_t>(4096);
   const auto output = std::make_shared<std::string>();
   corpus->add_to(*command);
-  command->add_option("--vocab-size", *vocab_size, "Ids, with 256 bytes and the end-of-document id");
+  command->add_option("--vocab-size", *vocab_size,
+                      "Ids, with 256 bytes and the end-of-document id");
   command->add_option("--output", *output, "tokenizer.json to write")->required();
   command->callback([corpus, vocab_size, output] {
     const auto start = std::chrono::steady_clock::now();
     BpeTrainer trainer;
-    read_corpus(corpus->paths(), corpus->options, std::size_t{4} << 20, [&](std::vector<Document>& run) {
-      std::vector<std::string_view> texts;
-      for (const Document& document : run) texts.push_back(document.text);
-      trainer.add(texts);
-    });
+    read_corpus(corpus->paths(), corpus->options, std::size_t{4} << 20,
+                [&](std::vector<Document>& run) {
+                  std::vector<std::string_view> texts;
+                  for (const Document& document : run) texts.push_back(document.text);
+                  trainer.add(texts);
+                });
     trainer.train(*vocab_size, *output);
     fmt::print("{}: {} ids, {:.1f} s\n", *output, *vocab_size, seconds_since(start));
   });

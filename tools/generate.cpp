@@ -61,9 +61,10 @@ void generate(const GenerateOptions& options) {
   auto prompt = tokenizer->encode(options.prompt);
   if (prompt.empty()) prompt.push_back(tokenizer->eod());
   Stream stream(*tokenizer);
-  generator.generate(prompt, options.max_tokens, tokenizer->eod(), options.sampling, [&](std::int32_t token) {
-    if (token != tokenizer->eod()) stream.add(token);
-  });
+  generator.generate(prompt, options.max_tokens, tokenizer->eod(), options.sampling,
+                     [&](std::int32_t token) {
+                       if (token != tokenizer->eod()) stream.add(token);
+                     });
   std::fputs("\n", stdout);
 }
 
@@ -73,9 +74,12 @@ void add_generate(CLI::App& app) {
   auto* command = app.add_subcommand("generate", "Continue a prompt with a trained model");
   const auto options = std::make_shared<GenerateOptions>();
   command->add_option("--run", options->run, "Run folder with a checkpoint")->required();
-  command->add_option("--prompt", options->prompt, "Text to continue; empty: a document's beginning");
-  command->add_option("--max-tokens", options->max_tokens, "Most tokens to generate")->check(CLI::PositiveNumber);
-  command->add_option("--temperature", options->sampling.temperature, "0: always the likeliest token")
+  command->add_option("--prompt", options->prompt,
+                      "Text to continue; empty: a document's beginning");
+  command->add_option("--max-tokens", options->max_tokens, "Most tokens to generate")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--temperature", options->sampling.temperature, "0: always the likeliest token")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--top-p", options->sampling.top_p, "Share of probability to sample from")
       ->check(CLI::Range(0.0, 1.0));

@@ -7,7 +7,8 @@
 int main(int argc, char** argv) {
   hg::init_logging();
   CLI::App app("Pretraining of transformers with gated attention", "headgate");
-  app.set_version_flag("--version", fmt::format("headgate {} ({})", hg::build::kVersion, hg::build::kRevision));
+  app.set_version_flag("--version",
+                       fmt::format("headgate {} ({})", hg::build::kVersion, hg::build::kRevision));
   app.require_subcommand(1);
   hg::tools::add_train(app);
   hg::tools::add_generate(app);

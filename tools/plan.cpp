@@ -33,19 +33,25 @@ void print_work(const RunConfig& config, const StepPlan& plan) {
   ParamStore store;
   const Transformer model(config.model, store);
   const double per_token = model_flops_per_token(config.model, store, config.training.seq_len);
-  const double tokens = static_cast<double>(config.training.global_batch_size * config.training.seq_len);
+  const double tokens =
+      static_cast<double>(config.training.global_batch_size * config.training.seq_len);
   fmt::print("work\n");
-  fmt::print("  {:<24} {:>14.3f} GFLOP  6 N + 12 L H Q T (PaLM)\n", "training, per token", per_token / 1e9);
-  fmt::print("  {:<24} {:>14.3f} TFLOP  {} tokens\n", "per step", per_token * tokens / 1e12, tokens);
-  const double micro_tokens = static_cast<double>(config.training.micro_batch_size * config.training.seq_len);
-  fmt::print("  {:<24} {:>14.3f} GFLOP  what the ops run, attention causal, recomputation counted\n",
-             "executed, per token", plan.trace.total().cost.flops / micro_tokens / 1e9);
+  fmt::print("  {:<24} {:>14.3f} GFLOP  6 N + 12 L H Q T (PaLM)\n", "training, per token",
+             per_token / 1e9);
+  fmt::print("  {:<24} {:>14.3f} TFLOP  {} tokens\n", "per step", per_token * tokens / 1e12,
+             tokens);
+  const double micro_tokens =
+      static_cast<double>(config.training.micro_batch_size * config.training.seq_len);
+  fmt::print(
+      "  {:<24} {:>14.3f} GFLOP  what the ops run, attention causal, recomputation counted\n",
+      "executed, per token", plan.trace.total().cost.flops / micro_tokens / 1e9);
 }
 
 }  // namespace
 
 void add_plan(CLI::App& app) {
-  auto* command = app.add_subcommand("plan", "Parameters, memory and work of a config, without running it");
+  auto* command =
+      app.add_subcommand("plan", "Parameters, memory and work of a config, without running it");
   const auto options = std::make_shared<ConfigOptions>();
   options->add_to(*command, true);
   const auto entries = std::make_shared<std::size_t>(4);

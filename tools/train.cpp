@@ -8,12 +8,14 @@
 namespace hg::tools {
 namespace {
 
-void print_summary(const RunConfig& config, const SessionSummary& summary, const std::string& folder) {
+void print_summary(const RunConfig& config, const SessionSummary& summary,
+                   const std::string& folder) {
   fmt::print("\n{} steps, {} tokens in {:.0f} s\n", summary.steps, summary.tokens, summary.seconds);
   if (!std::isnan(summary.last_validation_loss)) {
     const double start = std::log(static_cast<double>(config.model.vocab_size));
-    fmt::print("validation loss {:.4f} -> {:.4f}: {:.1f} % of ln V = {:.4f}\n", summary.first_validation_loss,
-               summary.last_validation_loss, 100 * summary.last_validation_loss / start, start);
+    fmt::print("validation loss {:.4f} -> {:.4f}: {:.1f} % of ln V = {:.4f}\n",
+               summary.first_validation_loss, summary.last_validation_loss,
+               100 * summary.last_validation_loss / start, start);
   }
   fmt::print("checkpoint   {}\nmetrics      {}/metrics.jsonl, and tensorboard --logdir {}\n",
              summary.checkpoint.string(), folder, folder);
@@ -30,9 +32,10 @@ void add_train(CLI::App& app) {
   command->callback([options, folder] {
     const auto loaded = options->load();
     if (folder->empty()) *folder = "runs/" + loaded.value.name;
-    const auto summary = train(loaded.value, {.folder = *folder,
-                                              .resolved_config = to_yaml(loaded.value, loaded.origins),
-                                              .console = stderr});
+    const auto summary =
+        train(loaded.value, {.folder = *folder,
+                             .resolved_config = to_yaml(loaded.value, loaded.origins),
+                             .console = stderr});
     print_summary(loaded.value, summary, *folder);
   });
 }

@@ -24,7 +24,9 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 // Where a measuring arena pretends to live: not null, and never mapped for a user program.
 constexpr std::uintptr_t kMeasuringBase = std::uintptr_t{1} << 56;
 
-std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
+std::size_t round_up(std::size_t bytes, std::size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
 
 }  // namespace
 

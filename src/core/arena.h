@@ -11,8 +11,8 @@
 namespace hg {
 
 /// A stack of tensors. A new arena only measures: it hands out addresses that nobody may read, and
-/// remembers the highest fill and what was live there. After `reserve` it hands out real memory, and
-/// running over is an error that states the numbers: nothing is allocated inside a step.
+/// remembers the highest fill and what was live there. After `reserve` it hands out real memory,
+/// and running over is an error that states the numbers: nothing is allocated inside a step.
 class Arena {
  public:
   struct Entry {

@@ -27,10 +27,11 @@ template <class... Args>
 }  // namespace hg
 
 /// Throws hg::Error with the formatted sentence unless `condition` holds. For users' mistakes and
-/// for operands alike; the sentence carries the values, since the condition's text means nothing to a user.
-#define HG_CHECK(condition, ...)      \
-  do {                                \
-    if (!(condition)) [[unlikely]] {  \
-      ::hg::fail(__VA_ARGS__);        \
-    }                                 \
+/// for operands alike; the sentence carries the values, since the condition's text means nothing to
+/// a user.
+#define HG_CHECK(condition, ...)     \
+  do {                               \
+    if (!(condition)) [[unlikely]] { \
+      ::hg::fail(__VA_ARGS__);       \
+    }                                \
   } while (false)

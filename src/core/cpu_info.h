@@ -20,8 +20,8 @@ struct CpuInfo {
 };
 
 /// Asks the processor and the operating system; requests AMX for this process. HEADGATE_ISA = avx2,
-/// avx512 or amx caps what is reported (and oneDNN likewise). Throws if AVX2 is missing or the variable's
-/// value is unknown.
+/// avx512 or amx caps what is reported (and oneDNN likewise). Throws if AVX2 is missing or the
+/// variable's value is unknown.
 CpuInfo detect_cpu();
 
 }  // namespace hg

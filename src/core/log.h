@@ -1,5 +1,5 @@
-// Logging for people: a line with time and level. The library logs through log_info and log_warn, and
-// never prints by itself. spdlog does the work and stays out of this header.
+// Logging for people: a line with time and level. The library logs through log_info and log_warn,
+// and never prints by itself. spdlog does the work and stays out of this header.
 #pragma once
 
 #include <fmt/core.h>

@@ -12,7 +12,9 @@
 namespace hg {
 namespace {
 
-int hardware_threads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+int hardware_threads() {
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
 
 // The number of threads is a property of the process's thread pool, as it is in OpenMP itself.
 std::atomic<int> threads_in_use{0};

@@ -27,9 +27,10 @@ namespace detail {
 void run_parallel(std::int64_t tasks, void (*body)(void*, std::int64_t, int), void* state);
 }
 
-/// Calls fn(task) or fn(task, worker) for every task in [0, tasks), each once, in any order; `worker`
-/// in [0, num_threads()) tells whose scratch to use. Results must not depend on which worker runs a
-/// task: that makes runs with 1 and with n threads equal bit by bit. The first exception is rethrown.
+/// Calls fn(task) or fn(task, worker) for every task in [0, tasks), each once, in any order;
+/// `worker` in [0, num_threads()) tells whose scratch to use. Results must not depend on which
+/// worker runs a task: that makes runs with 1 and with n threads equal bit by bit. The first
+/// exception is rethrown.
 template <class Fn>
 void parallel_for(std::int64_t tasks, Fn&& fn) {
   detail::run_parallel(

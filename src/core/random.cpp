@@ -48,7 +48,8 @@ float RandomStream::uniform(std::uint64_t index) const { return unit(block(index
 
 float RandomStream::normal(std::uint64_t index) const {
   const auto words = block(index);
-  const float radius = std::sqrt(-2.0F * std::log(1.0F - unit(words[0])));  // the log's argument is never 0
+  const float radius =
+      std::sqrt(-2.0F * std::log(1.0F - unit(words[0])));  // the log's argument is never 0
   return radius * std::cos(2.0F * std::numbers::pi_v<float> * unit(words[1]));
 }
 

@@ -31,8 +31,8 @@ class RandomStream {
   std::uint64_t seed_, stream_;
 };
 
-/// A permutation of [0, size) in O(1) memory: a four-round Feistel network on the next even number of bits,
-/// walked until it lands inside (on average under four times).
+/// A permutation of [0, size) in O(1) memory: a four-round Feistel network on the next even number
+/// of bits, walked until it lands inside (on average under four times).
 class RandomPermutation {
  public:
   RandomPermutation(std::uint64_t seed, std::string_view name, std::uint64_t size);

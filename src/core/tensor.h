@@ -49,7 +49,8 @@ class BasicTensor {
   BasicTensor() = default;
   /// A contiguous tensor at `data`.
   BasicTensor(Void* data, DType dtype, Shape shape);
-  BasicTensor(Void* data, DType dtype, Shape shape, std::array<std::int64_t, Shape::kMaxRank> strides)
+  BasicTensor(Void* data, DType dtype, Shape shape,
+              std::array<std::int64_t, Shape::kMaxRank> strides)
       : data_(data), dtype_(dtype), shape_(shape), strides_(strides) {}
 
   operator BasicTensor<const void>() const { return {data_, dtype_, shape_, strides_}; }
@@ -69,7 +70,8 @@ class BasicTensor {
   /// The address as elements of type T, which must be the tensor's.
   template <class T>
   Pointer<T> as() const {
-    HG_CHECK(dtype_ == dtype_of<T>, "tensor of {} read as {}", name_of(dtype_), name_of(dtype_of<T>));
+    HG_CHECK(dtype_ == dtype_of<T>, "tensor of {} read as {}", name_of(dtype_),
+             name_of(dtype_of<T>));
     return static_cast<Pointer<T>>(data_);
   }
 

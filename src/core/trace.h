@@ -38,7 +38,10 @@ class TraceSpan {
   using Clock = std::chrono::steady_clock;
 
   TraceSpan(Trace* trace, std::string_view name, Cost cost)
-      : trace_(trace), name_(name), cost_(cost), start_(trace ? Clock::now() : Clock::time_point{}) {}
+      : trace_(trace),
+        name_(name),
+        cost_(cost),
+        start_(trace ? Clock::now() : Clock::time_point{}) {}
   ~TraceSpan() {
     if (trace_ == nullptr) return;
     trace_->add(name_, cost_, std::chrono::duration<double>(Clock::now() - start_).count());

@@ -12,7 +12,8 @@ namespace {
 /// Gathers documents and hands them on in runs.
 class Runs {
  public:
-  Runs(std::size_t bytes, const std::function<void(std::vector<Document>&)>& fn) : most_(bytes), fn_(fn) {}
+  Runs(std::size_t bytes, const std::function<void(std::vector<Document>&)>& fn)
+      : most_(bytes), fn_(fn) {}
 
   void add(Document document) {
     if (document.text.find_first_not_of(" \t\r\n") == std::string::npos) return;
@@ -46,18 +47,21 @@ void for_each_line(std::string_view text, Fn&& fn) {
   }
 }
 
-void read_jsonl(const std::filesystem::path& file, std::string_view text, const std::string& key, Runs& runs) {
+void read_jsonl(const std::filesystem::path& file, std::string_view text, const std::string& key,
+                Runs& runs) {
   for_each_line(text, [&](std::string_view line, std::int64_t number) {
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) return;
     try {
       runs.add({nlohmann::json::parse(line).at(key).get<std::string>(), file, number});
     } catch (const nlohmann::json::exception& e) {
-      fail("{}:{}: expected a JSON object with a string '{}': {}", file.string(), number, key, e.what());
+      fail("{}:{}: expected a JSON object with a string '{}': {}", file.string(), number, key,
+           e.what());
     }
   });
 }
 
-void read_text(const std::filesystem::path& file, std::string_view text, std::string_view separator, Runs& runs) {
+void read_text(const std::filesystem::path& file, std::string_view text, std::string_view separator,
+               Runs& runs) {
   if (separator.empty()) {
     runs.add({std::string(text), file, 1});
     return;
@@ -83,7 +87,8 @@ void read_corpus(const std::vector<std::filesystem::path>& files, const CorpusOp
   Runs runs(bytes, fn);
   for (const auto& file : files) {
     const MappedFile mapped(file);
-    const std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
+    const std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()),
+                                mapped.bytes().size());
     if (file.extension() == ".jsonl") {
       read_jsonl(file, text, options.text_key, runs);
     } else {

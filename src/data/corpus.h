@@ -22,9 +22,9 @@ struct Document {
   std::int64_t line = 1;  // of its first line
 };
 
-/// Calls fn with runs of documents, in the order of the files, each run about `bytes` of text long; it
-/// may move them away. Files ending in .jsonl hold one JSON object a line, all others plain text. Documents
-/// without text are left out; a corpus without any document is an error.
+/// Calls fn with runs of documents, in the order of the files, each run about `bytes` of text long;
+/// it may move them away. Files ending in .jsonl hold one JSON object a line, all others plain
+/// text. Documents without text are left out; a corpus without any document is an error.
 void read_corpus(const std::vector<std::filesystem::path>& files, const CorpusOptions& options,
                  std::size_t bytes, const std::function<void(std::vector<Document>&)>& fn);
 

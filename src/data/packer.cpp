@@ -50,7 +50,8 @@ Batch HostBatch::view() const {
   return {.tokens = view_of(tokens),
           .targets = view_of(targets),
           .positions = view_of(positions),
-          .documents = view_of(documents)};
+          .documents = view_of(documents),
+          .longest = longest};
 }
 
 void pack(const TokenFile& file, std::span<const Window> windows, HostBatch& batch) {
@@ -59,6 +60,7 @@ void pack(const TokenFile& file, std::span<const Window> windows, HostBatch& bat
     HG_CHECK(window.count > 0, "{}: a window of {} tokens", file.prefix(), window.count);
     size += static_cast<std::size_t>(window.count);
   }
+  batch.longest = std::ranges::max(windows, {}, &Window::count).count;
   HG_CHECK(size <= batch.tokens.capacity(), "{} tokens in a batch for {}", size,
            batch.tokens.capacity());
   for (auto* values : {&batch.tokens, &batch.targets, &batch.positions}) values->resize(size);

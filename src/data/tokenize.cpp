@@ -32,11 +32,12 @@ std::vector<std::int32_t> encode(const Tokenizer& tokenizer, const Document& doc
 
 TokenizeSummary tokenize(const Tokenizer& tokenizer, const TokenizeOptions& options,
                          const std::function<void(std::int64_t)>& progress) {
-  HG_CHECK(options.validation >= 0 && options.validation < 1, "the validation share is {}, expected 0 up to 1",
-           options.validation);
+  HG_CHECK(options.validation >= 0 && options.validation < 1,
+           "the validation share is {}, expected 0 up to 1", options.validation);
   TokenWriter train(options.output + "_train", tokenizer.vocab_size());
   std::optional<TokenWriter> validation;
-  if (options.validation > 0) validation.emplace(options.output + "_validation", tokenizer.vocab_size());
+  if (options.validation > 0)
+    validation.emplace(options.output + "_validation", tokenizer.vocab_size());
 
   TokenizeSummary summary;
   read_corpus(options.files, options.corpus, kRunBytes, [&](std::vector<Document>& run) {
@@ -54,7 +55,8 @@ TokenizeSummary tokenize(const Tokenizer& tokenizer, const TokenizeOptions& opti
     summary.bytes += bytes;
     progress(bytes);
   });
-  HG_CHECK(train.tokens() > 0, "every document was held out for validation; give more text or a smaller share");
+  HG_CHECK(train.tokens() > 0,
+           "every document was held out for validation; give more text or a smaller share");
   summary.train = {train.documents(), train.tokens()};
   if (validation) {
     summary.validation = {validation->documents(), validation->tokens()};

@@ -26,20 +26,28 @@ void draw(const Tensor& to, const ParamSpec& spec, std::uint64_t seed) {
 
 ConstTensor Weights::operator[](ParamId id) const {
   const auto& unit = store_.unit_of(id);
-  HG_CHECK(store_.unit_ids_[static_cast<std::size_t>(id)] == unit_, "parameter {} is not in unit {}",
-           store_.specs_[static_cast<std::size_t>(id)].name, store_.unit_name(unit_));
+  HG_CHECK(store_.unit_ids_[static_cast<std::size_t>(id)] == unit_,
+           "parameter {} is not in unit {}", store_.specs_[static_cast<std::size_t>(id)].name,
+           store_.unit_name(unit_));
   return store_.part(unit.working ? unit.working : unit.master, id);
 }
 
 Tensor Gradients::operator[](ParamId id) const {
   const auto& unit = store_.unit_of(id);
-  HG_CHECK(store_.unit_ids_[static_cast<std::size_t>(id)] == unit_, "parameter {} is not in unit {}",
-           store_.specs_[static_cast<std::size_t>(id)].name, store_.unit_name(unit_));
+  HG_CHECK(store_.unit_ids_[static_cast<std::size_t>(id)] == unit_,
+           "parameter {} is not in unit {}", store_.specs_[static_cast<std::size_t>(id)].name,
+           store_.unit_name(unit_));
   return store_.part(unit.gradient, id);
 }
 
 UnitId ParamStore::begin_unit(std::string name) {
-  units_.push_back({.name = std::move(name), .size = 0, .master = {}, .m = {}, .v = {}, .working = {}, .gradient = {}});
+  units_.push_back({.name = std::move(name),
+                    .size = 0,
+                    .master = {},
+                    .m = {},
+                    .v = {},
+                    .working = {},
+                    .gradient = {}});
   return units() - 1;
 }
 
@@ -78,7 +86,8 @@ std::vector<ParamState> ParamStore::states() const {
   for (ParamId id = 0; id < static_cast<ParamId>(specs_.size()); ++id) {
     const Unit& unit = unit_of(id);
     const auto flat = [&](const Tensor& all) {
-      return all ? part(all, id).view({specs_[static_cast<std::size_t>(id)].shape.numel()}) : Tensor{};
+      return all ? part(all, id).view({specs_[static_cast<std::size_t>(id)].shape.numel()})
+                 : Tensor{};
     };
     result.push_back({.spec = specs_[static_cast<std::size_t>(id)],
                       .master = flat(unit.master),

@@ -1,6 +1,6 @@
 // Owns a model's parameters, their gradients and the optimizer's state, in flat memory per unit
-// (embedding, each layer, head). A unit is what a sharded layout gathers and releases at a time; with one
-// rank every unit is always there.
+// (embedding, each layer, head). A unit is what a sharded layout gathers and releases at a time;
+// with one rank every unit is always there.
 #pragma once
 
 #include <deque>
@@ -83,7 +83,8 @@ class ParamStore {
 
   /// What is kept beside the working weights.
   enum class Purpose { inference, training };
-  /// Lays all units out, in `compute` precision. On Device::meta nothing but addresses is handed out.
+  /// Lays all units out, in `compute` precision. On Device::meta nothing but addresses is handed
+  /// out.
   void allocate(Device device, DType compute, Purpose purpose);
   /// Draws initial values by (seed, name, index): the same for every topology and thread count.
   void initialize(std::uint64_t seed);
@@ -98,7 +99,9 @@ class ParamStore {
 
   std::span<const ParamSpec> specs() const { return specs_; }
   int units() const { return static_cast<int>(units_.size()); }
-  const std::string& unit_name(UnitId unit) const { return units_[static_cast<std::size_t>(unit)].name; }
+  const std::string& unit_name(UnitId unit) const {
+    return units_[static_cast<std::size_t>(unit)].name;
+  }
   DType compute_dtype() const { return compute_; }
   /// The memory behind it, by category.
   std::vector<const Arena*> arenas() const;
@@ -115,11 +118,12 @@ class ParamStore {
   const Unit& unit_of(ParamId id) const;
 
   std::vector<ParamSpec> specs_;
-  std::vector<UnitId> unit_ids_;         // of each parameter
-  std::vector<std::int64_t> offsets_;    // of each parameter in its unit
+  std::vector<UnitId> unit_ids_;       // of each parameter
+  std::vector<std::int64_t> offsets_;  // of each parameter in its unit
   std::vector<Unit> units_;
   DType compute_ = DType::f32;
-  Arena working_{"weights"}, master_{"master weights"}, gradients_{"gradients"}, m_{"adam m"}, v_{"adam v"};
+  Arena working_{"weights"}, master_{"master weights"}, gradients_{"gradients"}, m_{"adam m"},
+      v_{"adam v"};
 };
 
 }  // namespace hg

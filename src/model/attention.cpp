@@ -21,11 +21,12 @@ Attention::Attention(ParamStore& store, const ModelConfig& config, const std::st
       qk_norm_(config.attention.qk_norm) {
   const std::int64_t h = config.hidden_size, heads = kv_ * group_;
   const auto std = static_cast<float>(config.initializer_range);
-  qkvg_ = store.add({.name = prefix + ".qkvg.weight",
-                     .shape = {kv_ * group_width(), h},
-                     .init = Init::normal(std),
-                     .decay = true,
-                     .parts = {{"attention", (heads + 2 * kv_) * d_ * h}, {"gate", heads * gate_ * h}}});
+  qkvg_ = store.add(
+      {.name = prefix + ".qkvg.weight",
+       .shape = {kv_ * group_width(), h},
+       .init = Init::normal(std),
+       .decay = true,
+       .parts = {{"attention", (heads + 2 * kv_) * d_ * h}, {"gate", heads * gate_ * h}}});
   if (qk_norm_) {
     const auto head_norm = [&](const char* name) {
       return store.add({.name = prefix + name,
@@ -101,6 +102,7 @@ void Attention::forward(Context& ctx, const Weights& w, const Batch& batch, cons
                               .k = s.k,
                               .v = from.v,
                               .documents = batch.documents,
+                              .longest = batch.longest,
                               .scale = scale_});
   }
   if (gate_ == 0) {
@@ -132,7 +134,8 @@ void Attention::backward(Context& ctx, const Weights& w, const Gradients& g, con
   Tensor d_o = dgated;
   if (gate_ > 0) {
     d_o = ctx.scratch.allocate("d attention output", dtype, heads);
-    run(ctx, GateBackward{.d_o = d_o, .dlogits = to.gate, .dy = dgated, .o = s.o, .logits = from.gate});
+    run(ctx,
+        GateBackward{.d_o = d_o, .dlogits = to.gate, .dy = dgated, .o = s.o, .logits = from.gate});
   }
 
   const Tensor dq = ctx.scratch.allocate("d rotated q", dtype, heads);
@@ -147,6 +150,7 @@ void Attention::backward(Context& ctx, const Weights& w, const Gradients& g, con
                              .o = s.o,
                              .lse = s.lse,
                              .documents = batch.documents,
+                             .longest = batch.longest,
                              .scale = scale_});
 
   const auto head_norm_rope = [&](Tensor d_in, ConstTensor d_out, ConstTensor in, ConstTensor rstd,
@@ -166,7 +170,8 @@ void Attention::backward(Context& ctx, const Weights& w, const Gradients& g, con
   head_norm_rope(to.k, dk, from.k, s.k_rstd, k_norm_);
 
   run(ctx, LinearBackwardInput{.dx = dx, .dy = dqkvg, .weight = w[qkvg_]});
-  run(ctx, LinearBackwardWeight{.dweight = g[qkvg_], .dy = dqkvg, .x = x, .accumulate = g.accumulate});
+  run(ctx,
+      LinearBackwardWeight{.dweight = g[qkvg_], .dy = dqkvg, .x = x, .accumulate = g.accumulate});
 }
 
 void Attention::decode(Context& ctx, const Weights& w, ConstTensor positions, std::int64_t first,

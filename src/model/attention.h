@@ -32,7 +32,7 @@ struct KeyValueCache {
 class Attention {
  public:
   struct Saved {
-    Tensor qkvg;                   // [T, W]
+    Tensor qkvg;                  // [T, W]
     Tensor q, k, q_rstd, k_rstd;  // behind norm and RoPE
     Tensor o, lse, gated;
   };
@@ -41,13 +41,14 @@ class Attention {
   Attention(ParamStore& store, const ModelConfig& config, const std::string& prefix);
 
   /// y = attention(x); x is [T, hidden], normalised. An absent y leaves out the output projection.
-  void forward(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope, ConstTensor x,
-               Tensor y, Saved& s, Keep keep) const;
+  void forward(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
+               ConstTensor x, Tensor y, Saved& s, Keep keep) const;
   /// dx from dy, and the weights' gradients.
   void backward(Context& ctx, const Weights& w, const Gradients& g, const Batch& batch,
-                const RopeTable& rope, ConstTensor dy, ConstTensor x, const Saved& s, Tensor dx) const;
-  /// Forward of the tokens at positions `first`, first + 1, ... of one document whose earlier keys and
-  /// values are in the cache; theirs are added.
+                const RopeTable& rope, ConstTensor dy, ConstTensor x, const Saved& s,
+                Tensor dx) const;
+  /// Forward of the tokens at positions `first`, first + 1, ... of one document whose earlier keys
+  /// and values are in the cache; theirs are added.
   void decode(Context& ctx, const Weights& w, ConstTensor positions, std::int64_t first,
               const RopeTable& rope, ConstTensor x, Tensor y, const KeyValueCache& cache) const;
 

@@ -29,8 +29,11 @@ void StreamNorm::forward(Context& ctx, const Weights& w, Stream& stream, Tensor 
       stream.residual = sum;
       stream.pending = false;
     } else {
-      run(ctx, RmsNormForward{
-                   .y = s.normed, .rstd = s.rstd, .x = stream.residual, .weight = w[weight_], .eps = eps_});
+      run(ctx, RmsNormForward{.y = s.normed,
+                              .rstd = s.rstd,
+                              .x = stream.residual,
+                              .weight = w[weight_],
+                              .eps = eps_});
     }
   }
   s.sum = stream.residual;
@@ -65,11 +68,12 @@ void Block::forward(Context& ctx, const Weights& w, const Batch& batch, const Ro
     return kept ? ctx.activations.allocate("residual", dtype, shape) : stream.spare;
   };
   const bool training = keep.pass == Pass::train;
-  attention_norm_.forward(ctx, w, stream, place_for_sum(training && stream.pending), s.attention_norm, keep);
+  attention_norm_.forward(ctx, w, stream, place_for_sum(training && stream.pending),
+                          s.attention_norm, keep);
   attention_.forward(ctx, w, batch, rope, s.attention_norm.normed, stream.delta, s.attention, keep);
   stream.pending = true;
-  mlp_norm_.forward(ctx, w, stream, place_for_sum(training && keep.policy != Recompute::block), s.mlp_norm,
-                    keep);
+  mlp_norm_.forward(ctx, w, stream, place_for_sum(training && keep.policy != Recompute::block),
+                    s.mlp_norm, keep);
   mlp_.forward(ctx, w, s.mlp_norm.normed, stream.delta, s.mlp, keep);
   stream.pending = true;
 }

@@ -1,4 +1,5 @@
-// One decoder block, pre-norm: attention and MLP, each behind an RMSNorm, each added to the residual.
+// One decoder block, pre-norm: attention and MLP, each behind an RMSNorm, each added to the
+// residual.
 #pragma once
 
 #include "model/attention.h"
@@ -6,8 +7,8 @@
 
 namespace hg {
 
-/// The residual stream between two norms: what was summed up, and the last branch's output, which the
-/// next norm adds in its own pass over memory.
+/// The residual stream between two norms: what was summed up, and the last branch's output, which
+/// the next norm adds in its own pass over memory.
 struct Stream {
   ConstTensor residual;  // [T, hidden]
   Tensor delta;          // [T, hidden]: where branches write
@@ -26,10 +27,12 @@ class StreamNorm {
   StreamNorm(ParamStore& store, const ModelConfig& config, const std::string& name);
 
   /// The sum, if something is pending, is written to `sum`, which may be the residual itself.
-  void forward(Context& ctx, const Weights& w, Stream& stream, Tensor sum, Saved& s, Keep keep) const;
-  /// d = dresidual + the norm's dx for dnormed: both flow into the sum. dresidual may be d, or absent.
-  void backward(Context& ctx, const Weights& w, const Gradients& g, ConstTensor dnormed, const Saved& s,
-                ConstTensor dresidual, Tensor d) const;
+  void forward(Context& ctx, const Weights& w, Stream& stream, Tensor sum, Saved& s,
+               Keep keep) const;
+  /// d = dresidual + the norm's dx for dnormed: both flow into the sum. dresidual may be d, or
+  /// absent.
+  void backward(Context& ctx, const Weights& w, const Gradients& g, ConstTensor dnormed,
+                const Saved& s, ConstTensor dresidual, Tensor d) const;
 
  private:
   float eps_;
@@ -59,8 +62,8 @@ class Block {
   UnitId unit() const { return unit_; }
 
  private:
-  void make_again(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope, Saved& s,
-                  Recompute recompute) const;
+  void make_again(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
+                  Saved& s, Recompute recompute) const;
 
   UnitId unit_;
   StreamNorm attention_norm_;

@@ -12,8 +12,8 @@ namespace hg {
 /// pre-normalised hidden state: none, one score per head, or one per element.
 enum class Gate { none, headwise, elementwise };
 
-/// What backward makes again instead of keeping: nothing; the results of cheap ops (norms, RoPE, gate,
-/// SwiGLU); or everything but each block's input.
+/// What backward makes again instead of keeping: nothing; the results of cheap ops (norms, RoPE,
+/// gate, SwiGLU); or everything but each block's input.
 enum class Recompute { none, cheap, block };
 
 template <>
@@ -59,7 +59,8 @@ struct ModelConfig {
     f("hidden_size", hidden_size, "width of the residual stream", required, at_least(1));
     f("num_hidden_layers", num_hidden_layers, "decoder blocks", required, at_least(1));
     f("num_attention_heads", num_attention_heads, "query heads", required, at_least(1));
-    f("num_key_value_heads", num_key_value_heads, "key and value heads (GQA)", required, at_least(1));
+    f("num_key_value_heads", num_key_value_heads, "key and value heads (GQA)", required,
+      at_least(1));
     f("head_dim", head_dim, "width of a head", required, at_least(8));
     f("intermediate_size", intermediate_size, "width of the SwiGLU", required, at_least(1));
     f("max_position_embeddings", max_position_embeddings, "longest document part", at_least(1));
@@ -95,7 +96,8 @@ struct ModelConfig {
   }
   /// Standard deviation of the projections that write to the residual stream.
   float output_std() const {
-    const double depth = depth_scaled_init ? std::sqrt(2.0 * static_cast<double>(num_hidden_layers)) : 1;
+    const double depth =
+        depth_scaled_init ? std::sqrt(2.0 * static_cast<double>(num_hidden_layers)) : 1;
     return static_cast<float>(initializer_range / depth);
   }
   /// Gate logits of one head and token.

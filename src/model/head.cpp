@@ -85,8 +85,9 @@ void Head::last_logits(Context& ctx, const Weights& w, const Weights& embedding,
   StreamNorm::Saved s;
   norm_.forward(ctx, w, stream, stream.spare, s, {.policy = Recompute::none, .pass = Pass::infer});
   const std::int64_t tokens = s.normed.dim(0);
-  run(ctx, LinearForward{
-               .y = y, .x = s.normed.rows(tokens - 1, tokens), .weight = tied_ ? embedding[weight_] : w[weight_]});
+  run(ctx, LinearForward{.y = y,
+                         .x = s.normed.rows(tokens - 1, tokens),
+                         .weight = tied_ ? embedding[weight_] : w[weight_]});
 }
 
 }  // namespace hg

@@ -1,5 +1,5 @@
-// The end of the model: final norm, output projection and loss, a chunk of tokens at a time, so that
-// the logits of a micro-batch never exist together.
+// The end of the model: final norm, output projection and loss, a chunk of tokens at a time, so
+// that the logits of a micro-batch never exist together.
 #pragma once
 
 #include "model/block.h"
@@ -8,22 +8,25 @@ namespace hg {
 
 class Head {
  public:
-  /// Declares the final norm, and a weight of its own unless it shares the embedding's, [V, hidden].
+  /// Declares the final norm, and a weight of its own unless it shares the embedding's, [V,
+  /// hidden].
   Head(ParamStore& store, const ModelConfig& config, ParamId embedding);
 
-  /// Cross-entropy and logsumexp of each token, [T] f32; 0 where there is no target. With gradients,
-  /// also the gradient of (sum of losses + z_loss sum of lse^2): d is that of the stream, [T, hidden].
+  /// Cross-entropy and logsumexp of each token, [T] f32; 0 where there is no target. With
+  /// gradients, also the gradient of (sum of losses + z_loss sum of lse^2): d is that of the
+  /// stream, [T, hidden].
   struct Loss {
     Tensor loss, lse;
     float z_loss;
   };
   void forward(Context& ctx, const Weights& w, const Weights& embedding, const Batch& batch,
                Stream& stream, const Loss& loss) const;
-  void forward_backward(Context& ctx, const Weights& w, const Weights& embedding, const Gradients& g,
-                        const Gradients& g_embedding, const Batch& batch, Stream& stream,
-                        const Loss& loss, Tensor d) const;
+  void forward_backward(Context& ctx, const Weights& w, const Weights& embedding,
+                        const Gradients& g, const Gradients& g_embedding, const Batch& batch,
+                        Stream& stream, const Loss& loss, Tensor d) const;
   /// Logits of the stream's last token, [1, V] in the compute type.
-  void last_logits(Context& ctx, const Weights& w, const Weights& embedding, Stream& stream, Tensor y) const;
+  void last_logits(Context& ctx, const Weights& w, const Weights& embedding, Stream& stream,
+                   Tensor y) const;
 
   UnitId unit() const { return unit_; }
 
@@ -32,9 +35,10 @@ class Head {
     std::int64_t begin, end;
   };
   std::int64_t chunk_rows(std::int64_t tokens) const;
-  /// Logits of one chunk from its normed rows, and its loss; the gradient replaces the logits if `backward`.
-  void chunk_loss(Context& ctx, ConstTensor weight, ConstTensor normed, const Batch& batch, Chunk chunk,
-                  const Loss& loss, Tensor logits, bool backward) const;
+  /// Logits of one chunk from its normed rows, and its loss; the gradient replaces the logits if
+  /// `backward`.
+  void chunk_loss(Context& ctx, ConstTensor weight, ConstTensor normed, const Batch& batch,
+                  Chunk chunk, const Loss& loss, Tensor logits, bool backward) const;
 
   UnitId unit_;
   std::int64_t vocab_;

@@ -45,14 +45,15 @@ Stream Transformer::embed(Context& ctx, ConstTensor tokens, Arena& arena) const 
   const Shape shape{tokens.dim(0), config_.hidden_size};
   const DType dtype = store_.compute_dtype();
   const Tensor x = arena.allocate("residual", dtype, shape);
-  run(ctx, EmbeddingForward{.y = x, .tokens = tokens, .weight = store_.weights(embedding_unit_)[embedding_]});
+  run(ctx, EmbeddingForward{
+               .y = x, .tokens = tokens, .weight = store_.weights(embedding_unit_)[embedding_]});
   return {.residual = x,
           .delta = ctx.scratch.allocate("stream delta", dtype, shape),
           .spare = ctx.scratch.allocate("stream sum", dtype, shape)};
 }
 
-void Transformer::forward_backward(Context& ctx, const Batch& batch, Recompute recompute, float z_loss,
-                                   bool accumulate, const TokenLosses& losses) {
+void Transformer::forward_backward(Context& ctx, const Batch& batch, Recompute recompute,
+                                   float z_loss, bool accumulate, const TokenLosses& losses) {
   const ArenaScope activations(ctx.activations), scratch(ctx.scratch);
   const Weights embedding = store_.weights(embedding_unit_);
   const Gradients g_embedding = store_.gradients(embedding_unit_, accumulate);
@@ -92,14 +93,17 @@ void Transformer::forward(Context& ctx, const Batch& batch, const TokenLosses& l
                 {.loss = losses.loss, .lse = losses.lse, .z_loss = 0});
 }
 
-void Transformer::decode(Context& ctx, ConstTensor tokens, ConstTensor positions, std::int64_t first,
-                         std::span<const KeyValueCache> caches, Tensor logits) const {
+void Transformer::decode(Context& ctx, ConstTensor tokens, ConstTensor positions,
+                         std::int64_t first, std::span<const KeyValueCache> caches,
+                         Tensor logits) const {
   const ArenaScope scratch(ctx.scratch);
   Stream stream = embed(ctx, tokens, ctx.scratch);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    blocks_[i].decode(ctx, store_.weights(blocks_[i].unit()), positions, first, rope_, stream, caches[i]);
+    blocks_[i].decode(ctx, store_.weights(blocks_[i].unit()), positions, first, rope_, stream,
+                      caches[i]);
   }
-  head_.last_logits(ctx, store_.weights(head_.unit()), store_.weights(embedding_unit_), stream, logits);
+  head_.last_logits(ctx, store_.weights(head_.unit()), store_.weights(embedding_unit_), stream,
+                    logits);
 }
 
 }  // namespace hg

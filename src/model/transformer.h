@@ -1,5 +1,5 @@
-// The whole decoder: embedding, blocks, head. Forward and backward are written out by hand; a training
-// step calls forward_backward once per micro-batch.
+// The whole decoder: embedding, blocks, head. Forward and backward are written out by hand; a
+// training step calls forward_backward once per micro-batch.
 #pragma once
 
 #include <vector>
@@ -22,14 +22,14 @@ class Transformer {
   void make_tables(Device device, Arena& arena);
 
   /// One micro-batch: losses, and gradients of (sum of losses + z_loss sum of lse^2), added to
-  /// those in the store if `accumulate`. Dividing by the number of targets is left to the optimizer, so
-  /// that a step's gradient does not depend on how it was cut into micro-batches.
+  /// those in the store if `accumulate`. Dividing by the number of targets is left to the
+  /// optimizer, so that a step's gradient does not depend on how it was cut into micro-batches.
   void forward_backward(Context& ctx, const Batch& batch, Recompute recompute, float z_loss,
                         bool accumulate, const TokenLosses& losses);
   /// Losses alone.
   void forward(Context& ctx, const Batch& batch, const TokenLosses& losses) const;
-  /// Logits, [1, V], of the last of n new tokens of one document, whose `first` earlier ones are in the
-  /// caches, one per block; the new ones are added.
+  /// Logits, [1, V], of the last of n new tokens of one document, whose `first` earlier ones are in
+  /// the caches, one per block; the new ones are added.
   void decode(Context& ctx, ConstTensor tokens, ConstTensor positions, std::int64_t first,
               std::span<const KeyValueCache> caches, Tensor logits) const;
 

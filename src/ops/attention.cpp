@@ -23,10 +23,10 @@ void check_inputs(const char* op, const ConstTensor& q, const ConstTensor& k, co
   HG_CHECK(scale > 0, "{}: scale is {}, expected a positive number", op, scale);
 }
 
-/// Multiply-adds count as two; every product touches half of the T x T matrix.
-Cost cost_of(const ConstTensor& q, double products, double bytes) {
-  const auto t = static_cast<double>(q.dim(0));
-  return {.flops = products * t * static_cast<double>(q.numel()), .bytes = bytes};
+/// Multiply-adds count as two; every product touches half of each document's square.
+Cost cost_of(const ConstTensor& q, std::int64_t longest, double products, double bytes) {
+  return {.flops = products * static_cast<double>(longest) * static_cast<double>(q.numel()),
+          .bytes = bytes};
 }
 
 /// All heads' keys or values one behind the other, and the rows by which the last block may be read
@@ -45,7 +45,7 @@ void AttentionForward::check() const {
 }
 
 Cost AttentionForward::cost() const {
-  return cost_of(q, 2, static_cast<double>(2 * q.bytes() + 2 * k.bytes()));
+  return cost_of(q, longest, 2, static_cast<double>(2 * q.bytes() + 2 * k.bytes()));
 }
 
 AttentionForward::Scratch AttentionForward::scratch(Context& ctx) const {
@@ -79,7 +79,7 @@ void AttentionBackward::check() const {
 }
 
 Cost AttentionBackward::cost() const {
-  return cost_of(q, 5, static_cast<double>(4 * q.bytes() + 4 * k.bytes()));
+  return cost_of(q, longest, 5, static_cast<double>(4 * q.bytes() + 4 * k.bytes()));
 }
 
 AttentionBackward::Scratch AttentionBackward::scratch(Context& ctx) const {

@@ -16,10 +16,11 @@ struct AttentionForward {
   ConstTensor q, k;       // [T, KV, G, D] and [T, KV, 1, D], contiguous
   ConstTensor v;          // [T, KV, 1, D], a slice of the fused projection: only D is contiguous
   ConstTensor documents;  // [N + 1] i32, see Batch
+  std::int64_t longest;   // no document has more tokens
   float scale;            // positive
 
   void check() const;
-  Cost cost() const;  ///< assumes one document per call: an upper bound
+  Cost cost() const;  ///< of documents of the longest length: an upper bound
   void cpu(Context& ctx) const;
 
   struct Scratch {
@@ -39,6 +40,7 @@ struct AttentionBackward {
   ConstTensor d_o, q, k, v;  // d_o like o
   ConstTensor o, lse;        // from forward
   ConstTensor documents;     // [N + 1] i32
+  std::int64_t longest;      // no document has more tokens
   float scale;
 
   void check() const;

@@ -22,7 +22,8 @@ Cost CachedAttention::cost() const {
 }
 
 Tensor CachedAttention::scratch(Context& ctx) const {
-  return ctx.scratch.allocate("probabilities", DType::f32, {q.dim(0), q.dim(1), q.dim(2), k.dim(0)});
+  return ctx.scratch.allocate("probabilities", DType::f32,
+                              {q.dim(0), q.dim(1), q.dim(2), k.dim(0)});
 }
 
 void CachedAttention::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }

@@ -5,7 +5,8 @@
 
 namespace hg {
 
-/// The n queries belong to the last n of the P cached positions; each sees the positions up to its own.
+/// The n queries belong to the last n of the P cached positions; each sees the positions up to its
+/// own.
 struct CachedAttention {
   static constexpr std::string_view name = "cached_attention";
   Tensor o;          // [n, KV, G, D] contiguous

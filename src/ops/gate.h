@@ -6,7 +6,8 @@
 
 namespace hg {
 
-/// y = o * sigmoid(logits). Elementwise: one logit per element, E = D; headwise: one per head, E = 1.
+/// y = o * sigmoid(logits). Elementwise: one logit per element, E = D; headwise: one per head, E
+/// = 1.
 struct GateForward {
   static constexpr std::string_view name = "gate_forward";
   Tensor y;            // [T, KV, G, D] contiguous
@@ -21,10 +22,10 @@ struct GateForward {
 /// With s = sigmoid(logits): d_o = dy s,  dlogits = dy o s (1 - s), summed over D if headwise.
 struct GateBackward {
   static constexpr std::string_view name = "gate_backward";
-  Tensor d_o;              // [T, KV, G, D] contiguous
-  Tensor dlogits;          // [T, KV, G, E], strided like logits
-  ConstTensor dy, o;       // [T, KV, G, D] contiguous
-  ConstTensor logits;      // as in forward
+  Tensor d_o;          // [T, KV, G, D] contiguous
+  Tensor dlogits;      // [T, KV, G, E], strided like logits
+  ConstTensor dy, o;   // [T, KV, G, D] contiguous
+  ConstTensor logits;  // as in forward
 
   void check() const;
   Cost cost() const;

@@ -12,7 +12,8 @@ void RmsNormForward::check() const {
 }
 
 Cost RmsNormForward::cost() const {
-  return {.flops = 4.0 * static_cast<double>(x.numel()), .bytes = static_cast<double>(x.bytes() + y.bytes())};
+  return {.flops = 4.0 * static_cast<double>(x.numel()),
+          .bytes = static_cast<double>(x.bytes() + y.bytes())};
 }
 
 void RmsNormForward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
@@ -27,7 +28,8 @@ void AddRmsNormForward::check() const {
 }
 
 Cost AddRmsNormForward::cost() const {
-  return {.flops = 5.0 * static_cast<double>(x.numel()), .bytes = 4.0 * static_cast<double>(x.bytes())};
+  return {.flops = 5.0 * static_cast<double>(x.numel()),
+          .bytes = 4.0 * static_cast<double>(x.bytes())};
 }
 
 void AddRmsNormForward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }

@@ -5,7 +5,8 @@
 //   Cost cost() const;                        work, from shapes alone
 //   void cpu(Context&) const;                 the CPU body
 //
-// Forward and backward of an op are two structs, siblings in one header. Conventions, held everywhere:
+// Forward and backward of an op are two structs, siblings in one header. Conventions, held
+// everywhere:
 //  - gradients of activations are written; gradients of parameters are added to when `accumulate`
 //    is set and overwritten otherwise, so that nothing is zero-filled first;
 //  - an op allocates from ctx.scratch only, and releases it before it returns;
@@ -18,12 +19,18 @@
 namespace hg {
 
 template <class Op>
-concept OnCpu = requires(const Op& op, Context& ctx) { op.cpu(ctx); };
+concept OnCpu = requires(const Op& op, Context& ctx) {
+  op.cpu(ctx);
+};
 template <class Op>
-concept OnCuda = requires(const Op& op, Context& ctx) { op.cuda(ctx); };
+concept OnCuda = requires(const Op& op, Context& ctx) {
+  op.cuda(ctx);
+};
 /// An op whose body takes scratch says how much, so that a meta run can size the arena.
 template <class Op>
-concept NeedsScratch = requires(const Op& op, Context& ctx) { op.scratch(ctx); };
+concept NeedsScratch = requires(const Op& op, Context& ctx) {
+  op.scratch(ctx);
+};
 
 /// Checks the operands and runs the op on the context's device.
 template <class Op>

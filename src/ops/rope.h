@@ -1,5 +1,5 @@
-// RMSNorm over each head (QK-norm) and the rotary position embedding (Su et al., 2021) behind it, in one
-// pass: the rotate-half form of GPT-NeoX and Qwen3.
+// RMSNorm over each head (QK-norm) and the rotary position embedding (Su et al., 2021) behind it,
+// in one pass: the rotate-half form of GPT-NeoX and Qwen3.
 #pragma once
 
 #include "ops/op.h"

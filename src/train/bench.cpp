@@ -29,10 +29,12 @@ HostBatch random_batch(const RunConfig& config, std::uint64_t index) {
   const std::int64_t tokens = length * config.training.micro_batch_size;
   const RandomStream stream(1, "bench tokens");
   const auto token = [&](std::int64_t i) {
-    const std::uint64_t bits = stream.bits(index * static_cast<std::uint64_t>(tokens + 1) + static_cast<std::uint64_t>(i));
+    const std::uint64_t bits =
+        stream.bits(index * static_cast<std::uint64_t>(tokens + 1) + static_cast<std::uint64_t>(i));
     return static_cast<std::int32_t>(bits % static_cast<std::uint64_t>(config.model.vocab_size));
   };
   HostBatch batch(tokens);
+  batch.longest = length;
   for (std::int64_t t = 0; t < tokens; ++t) {
     batch.tokens.push_back(token(t));
     batch.targets.push_back(token(t + 1));
@@ -119,7 +121,8 @@ BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int
     model->ctx.trace = i < warmup ? nullptr : &result.trace;
     const auto start = Clock::now();
     const HostBatch& batch = batches[static_cast<std::size_t>(i % 8)];
-    model->model.forward_backward(model->ctx, batch.view(), config.training.recompute, 0, false, losses);
+    model->model.forward_backward(model->ctx, batch.view(), config.training.recompute, 0, false,
+                                  losses);
     const double norm = gradient_norm(model->ctx, model->store) / static_cast<double>(tokens);
     const double clip = std::min(1.0, config.training.max_grad_norm / norm);
     adamw_step(model->ctx, model->store, config.optimizer, config.optimizer.lr,

@@ -8,20 +8,20 @@
 
 namespace hg {
 
-/// A built-in benchmark size: tiny, small or medium; throws for another name. All are gated elementwise,
-/// 4096 tokens a step, with an untied head.
+/// A built-in benchmark size: tiny, small or medium; throws for another name. All are gated
+/// elementwise, 4096 tokens a step, with an untied head.
 RunConfig bench_config(std::string_view size);
 
 struct BenchResult {
   double seconds = 0;          // of a step: the median
   double least = 0, most = 0;  // seconds of the fastest and slowest step
   double tokens_per_second = 0;
-  double flops = 0;            // executed by one step's ops, from their costs
-  double gemm_ceiling = 0;     // FLOP/s of a large matrix product in the same precision, just measured
+  double flops = 0;         // executed by one step's ops, from their costs
+  double gemm_ceiling = 0;  // FLOP/s of a large matrix product in the same precision, just measured
   double first_loss = 0, last_loss = 0;  // nats a token
-  std::int64_t peak_rss = 0;   // bytes
-  std::size_t planned = 0;     // bytes that the meta run asked for
-  Trace trace;                 // of all measured steps
+  std::int64_t peak_rss = 0;             // bytes
+  std::size_t planned = 0;               // bytes that the meta run asked for
+  Trace trace;                           // of all measured steps
   std::int64_t steps = 0;
 };
 
@@ -29,6 +29,7 @@ struct BenchResult {
 double measure_gemm_ceiling(const CpuInfo& cpu, DType dtype);
 
 /// Runs `warmup` steps and then measures `steps`, a micro-batch and an optimizer step each.
-BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int64_t warmup, std::int64_t steps);
+BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int64_t warmup,
+                           std::int64_t steps);
 
 }  // namespace hg

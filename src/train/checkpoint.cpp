@@ -33,7 +33,8 @@ std::vector<NamedTensor> tensors_of(const std::vector<ParamState>& states, std::
                                     Tensor ParamState::*member) {
   std::vector<NamedTensor> tensors;
   for (const ParamState& state : states) {
-    tensors.push_back({state.spec.name + std::string(suffix), (state.*member).view(state.spec.shape)});
+    tensors.push_back(
+        {state.spec.name + std::string(suffix), (state.*member).view(state.spec.shape)});
   }
   return tensors;
 }
@@ -41,7 +42,8 @@ std::vector<NamedTensor> tensors_of(const std::vector<ParamState>& states, std::
 /// Reads one tensor of the file into `to`, flat, converting between f32 and bf16.
 void read_into(const SafetensorsFile& file, const fs::path& path, const std::string& name,
                const Shape& shape, const Tensor& to, Context& ctx) {
-  HG_CHECK(file.contains(name), "{}: has no tensor '{}'; is it a checkpoint of this model?", path.string(), name);
+  HG_CHECK(file.contains(name), "{}: has no tensor '{}'; is it a checkpoint of this model?",
+           path.string(), name);
   const ConstTensor from = file.tensor(name);
   HG_CHECK(from.shape() == shape, "{}: tensor '{}' is {}, expected {}", path.string(), name,
            from.shape().to_string(), shape.to_string());
@@ -78,7 +80,8 @@ fs::path save_checkpoint(const fs::path& folder, const ParamStore& store, const 
     throw;
   }
   auto all = list_checkpoints(folder);
-  for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < all.size(); ++i) fs::remove_all(all[i]);
+  for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < all.size(); ++i)
+    fs::remove_all(all[i]);
   return folder / name;
 }
 
@@ -88,11 +91,13 @@ std::optional<fs::path> newest_checkpoint(const fs::path& folder) {
 }
 
 TrainState load_checkpoint(const fs::path& checkpoint, const ParamStore& store, Context& ctx) {
-  const fs::path model_path = checkpoint / "model.safetensors", moments_path = checkpoint / "optimizer.safetensors";
+  const fs::path model_path = checkpoint / "model.safetensors",
+                 moments_path = checkpoint / "optimizer.safetensors";
   const SafetensorsFile model(model_path);
   const auto states = store.states();
-  HG_CHECK(model.names().size() == states.size(), "{}: holds {} tensors, the model has {} parameters",
-           model_path.string(), model.names().size(), states.size());
+  HG_CHECK(model.names().size() == states.size(),
+           "{}: holds {} tensors, the model has {} parameters", model_path.string(),
+           model.names().size(), states.size());
   for (const ParamState& state : states) {
     read_into(model, model_path, state.spec.name, state.spec.shape,
               state.master ? state.master : state.working, ctx);

@@ -8,15 +8,18 @@
 
 namespace hg {
 
-/// Writes FOLDER/step-00001234/{model,optimizer}.safetensors and state.json through a temporary folder, and
-/// then removes all but the newest `keep`. Returns the folder written.
+/// Writes FOLDER/step-00001234/{model,optimizer}.safetensors and state.json through a temporary
+/// folder, and then removes all but the newest `keep`. Returns the folder written.
 std::filesystem::path save_checkpoint(const std::filesystem::path& folder, const ParamStore& store,
-                                      const TrainState& state, const RunConfig& config, std::int64_t keep);
+                                      const TrainState& state, const RunConfig& config,
+                                      std::int64_t keep);
 
 /// The newest step-* folder in `folder`, if there is one.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& folder);
 
-/// Reads weights and, if the store holds them, moments. Throws if the checkpoint is of another model.
-TrainState load_checkpoint(const std::filesystem::path& checkpoint, const ParamStore& store, Context& ctx);
+/// Reads weights and, if the store holds them, moments. Throws if the checkpoint is of another
+/// model.
+TrainState load_checkpoint(const std::filesystem::path& checkpoint, const ParamStore& store,
+                           Context& ctx);
 
 }  // namespace hg

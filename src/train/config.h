@@ -11,8 +11,8 @@
 
 namespace hg {
 
-/// Element type of weights in use and activations. automatic: bf16 where the processor multiplies it
-/// faster than f32 (AMX), else f32. Master weights, gradients and moments are f32 always.
+/// Element type of weights in use and activations. automatic: bf16 where the processor multiplies
+/// it faster than f32 (AMX), else f32. Master weights, gradients and moments are f32 always.
 enum class Precision { automatic, f32, bf16 };
 /// What to do with a run folder that already holds a checkpoint.
 enum class Resume { automatic, must, never };
@@ -29,10 +29,11 @@ struct EnumNames<Resume> {
 };
 template <>
 struct EnumNames<ScheduleKind> {
-  static constexpr std::pair<ScheduleKind, std::string_view> values[] = {{ScheduleKind::cosine, "cosine"},
-                                                                         {ScheduleKind::linear, "linear"},
-                                                                         {ScheduleKind::wsd, "wsd"},
-                                                                         {ScheduleKind::constant, "constant"}};
+  static constexpr std::pair<ScheduleKind, std::string_view> values[] = {
+      {ScheduleKind::cosine, "cosine"},
+      {ScheduleKind::linear, "linear"},
+      {ScheduleKind::wsd, "wsd"},
+      {ScheduleKind::constant, "constant"}};
 };
 
 struct TrainingConfig {
@@ -50,7 +51,8 @@ struct TrainingConfig {
   void fields(auto&& f) {
     f("steps", steps, "optimizer steps", at_least(1));
     f("seq_len", seq_len, "tokens of a sequence", at_least(2));
-    f("micro_batch_size", micro_batch_size, "sequences of one forward and backward pass", at_least(1));
+    f("micro_batch_size", micro_batch_size, "sequences of one forward and backward pass",
+      at_least(1));
     f("global_batch_size", global_batch_size, "sequences of one optimizer step", at_least(1));
     f("max_grad_norm", max_grad_norm, "the gradient's norm is clipped to this", positive);
     f("z_loss", z_loss, "coefficient of the mean squared logsumexp of the logits", at_least(0.0));
@@ -80,7 +82,8 @@ struct OptimizerConfig {
     f("beta1", beta1, "decay of the first moment", at_least(0.0));
     f("beta2", beta2, "decay of the second moment", at_least(0.0));
     f("eps", eps, "added to the root of the second moment", positive);
-    f("weight_decay", weight_decay, "decoupled, times the learning rate; not on norm weights", at_least(0.0));
+    f("weight_decay", weight_decay, "decoupled, times the learning rate; not on norm weights",
+      at_least(0.0));
   }
   void validate(ConfigProblems& problems) const {
     if (beta1 >= 1) problems.add("beta1", "is {}, expected less than 1", beta1);
@@ -97,7 +100,8 @@ struct LrSchedulerConfig {
   void fields(auto&& f) {
     f("decay", decay, "shape behind the warm-up");
     f("warmup_steps", warmup_steps, "steps of linear warm-up", at_least(0));
-    f("decay_steps", decay_steps, "length of the last part of wsd; default: a tenth of the run", at_least(1));
+    f("decay_steps", decay_steps, "length of the last part of wsd; default: a tenth of the run",
+      at_least(1));
     f("min_lr", min_lr, "floor of the decay", at_least(0.0));
   }
 };
@@ -119,7 +123,8 @@ struct ValidationConfig {
   std::int64_t sequences = 0;
 
   void fields(auto&& f) {
-    f("interval", interval, "steps between validations; also before the first and behind the last", at_least(1));
+    f("interval", interval, "steps between validations; also before the first and behind the last",
+      at_least(1));
     f("sequences", sequences, "sequences of the held-out set to use; 0: all", at_least(0));
   }
 };
@@ -141,7 +146,8 @@ struct MetricsConfig {
   bool tensorboard = true;
 
   void fields(auto&& f) {
-    f("log_interval", log_interval, "steps between console lines; files get every step", at_least(1));
+    f("log_interval", log_interval, "steps between console lines; files get every step",
+      at_least(1));
     f("tensorboard", tensorboard, "write TensorBoard event files beside metrics.jsonl");
   }
 };
@@ -170,13 +176,14 @@ struct RunConfig {
   }
   void validate(ConfigProblems& problems) const {
     if (training.seq_len > model.max_position_embeddings) {
-      problems.add("training.seq_len", "is {}, more than model.max_position_embeddings = {}", training.seq_len,
-                   model.max_position_embeddings);
+      problems.add("training.seq_len", "is {}, more than model.max_position_embeddings = {}",
+                   training.seq_len, model.max_position_embeddings);
     }
     if (lr_scheduler.decay == ScheduleKind::wsd &&
         lr_scheduler.warmup_steps + decay_steps() > training.steps) {
-      problems.add("lr_scheduler.decay_steps", "is {}, more than warm-up leaves of training.steps = {}",
-                   decay_steps(), training.steps);
+      problems.add("lr_scheduler.decay_steps",
+                   "is {}, more than warm-up leaves of training.steps = {}", decay_steps(),
+                   training.steps);
     }
     if (lr_scheduler.min_lr > optimizer.lr) {
       problems.add("lr_scheduler.min_lr", "is {}, more than optimizer.lr = {}", lr_scheduler.min_lr,

@@ -16,7 +16,8 @@ Evaluation evaluate(RunModel& run, const TokenLosses& losses, const TokenFile& f
   const std::int64_t available = loader.sampler().samples();
   const std::int64_t wanted = sequences > 0 ? std::min(sequences, available) : available;
   const std::int64_t batches = wanted / training.micro_batch_size;
-  HG_CHECK(batches > 0, "{}: validation needs a micro-batch of {} sequences of {} tokens, there are {}",
+  HG_CHECK(batches > 0,
+           "{}: validation needs a micro-batch of {} sequences of {} tokens, there are {}",
            file.prefix(), training.micro_batch_size, training.seq_len, available);
 
   Evaluation result;

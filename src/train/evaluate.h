@@ -11,8 +11,8 @@ struct Evaluation {
   std::int64_t targets = 0;
 };
 
-/// Mean loss over the first `sequences` of `file` (0: all whole ones), read in order. The batch is that of training,
-/// and so fits the planned memory.
+/// Mean loss over the first `sequences` of `file` (0: all whole ones), read in order. The batch is
+/// that of training, and so fits the planned memory.
 Evaluation evaluate(RunModel& run, const TokenLosses& losses, const TokenFile& file,
                     const TrainingConfig& training, std::int64_t sequences);
 

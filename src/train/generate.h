@@ -15,9 +15,10 @@ struct SamplingOptions {
   std::uint64_t seed = 1;
 };
 
-/// The next token from one row of logits, by temperature and top-p (Holtzman et al., 2020); `draw` is
-/// uniform in [0, 1).
-std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& options, double draw);
+/// The next token from one row of logits, by temperature and top-p (Holtzman et al., 2020); `draw`
+/// is uniform in [0, 1).
+std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& options,
+                          double draw);
 
 /// A model with its caches, for one sequence at a time.
 class Generator {
@@ -28,8 +29,8 @@ class Generator {
   ParamStore& store() { return run_->store; }
   Context& context() { return run_->ctx; }
 
-  /// Continues `prompt` by up to `most` tokens, calling `each` with every new one; stops behind `stop`, or at the
-  /// model's longest position. The prompt must not be empty.
+  /// Continues `prompt` by up to `most` tokens, calling `each` with every new one; stops behind
+  /// `stop`, or at the model's longest position. The prompt must not be empty.
   void generate(std::span<const std::int32_t> prompt, std::int64_t most, std::int32_t stop,
                 const SamplingOptions& options, const std::function<void(std::int32_t)>& each);
 
@@ -41,7 +42,7 @@ class Generator {
   Arena cache_memory_{"key/value cache"};
   std::vector<KeyValueCache> caches_;
   std::vector<std::int32_t> positions_;
-  Tensor logits_;              // [1, V], compute type
+  Tensor logits_;               // [1, V], compute type
   std::vector<float> widened_;  // the same in f32
 };
 

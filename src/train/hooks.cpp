@@ -62,9 +62,11 @@ void ValidationHook::begin(Trainer& trainer) {
   const double expected = std::log(static_cast<double>(trainer.config().model.vocab_size));
   const double off = 100 * (loss_ / expected - 1);
   write(sinks_, trainer, "event", {{"initial_loss/off_ln_V(%)", off}},
-        {{"initial loss", fmt::format("{:.4f}, ln V = {:.4f}: {:+.2f} %, {}", loss_, expected, off,
-                                      std::abs(off) <= 1 ? "as it must be before training"
-                                                         : "more than 1 % off: check initializer_range and the data")}});
+        {{"initial loss",
+          fmt::format("{:.4f}, ln V = {:.4f}: {:+.2f} %, {}", loss_, expected, off,
+                      std::abs(off) <= 1
+                          ? "as it must be before training"
+                          : "more than 1 % off: check initializer_range and the data")}});
 }
 
 void ValidationHook::after_step(Trainer& trainer, const StepResult& result) {
@@ -73,8 +75,8 @@ void ValidationHook::after_step(Trainer& trainer, const StepResult& result) {
 
 void ValidationHook::measure(Trainer& trainer) {
   const RunConfig& config = trainer.config();
-  const Evaluation evaluation =
-      evaluate(trainer.model(), trainer.losses(), file_, config.training, config.validation.sequences);
+  const Evaluation evaluation = evaluate(trainer.model(), trainer.losses(), file_, config.training,
+                                         config.validation.sequences);
   loss_ = evaluation.loss;
   if (std::isnan(first_)) first_ = loss_;
   write(sinks_, trainer, "val",
@@ -86,8 +88,8 @@ void ValidationHook::measure(Trainer& trainer) {
 void CheckpointHook::after_step(Trainer& trainer, const StepResult& result) {
   const std::int64_t interval = trainer.config().checkpoint.interval;
   if (!is_last(trainer) && (interval == 0 || result.step % interval != 0)) return;
-  const auto path = save_checkpoint(folder_, trainer.model().store, trainer.state(), trainer.config(),
-                                    trainer.config().checkpoint.keep);
+  const auto path = save_checkpoint(folder_, trainer.model().store, trainer.state(),
+                                    trainer.config(), trainer.config().checkpoint.keep);
   write(sinks_, trainer, "event", {}, {{"checkpoint", path.string()}});
   flush(sinks_);
 }

@@ -31,8 +31,9 @@ class StepMetricsHook : public Hook {
   std::int64_t clipped_ = 0, steps_ = 0;
 };
 
-/// Held-out loss before the first step, every interval, and behind the last step. Before the first step of a
-/// fresh run it also says how far the loss is from ln V, where an untrained model must start.
+/// Held-out loss before the first step, every interval, and behind the last step. Before the first
+/// step of a fresh run it also says how far the loss is from ln V, where an untrained model must
+/// start.
 class ValidationHook : public Hook {
  public:
   ValidationHook(Sinks& sinks, const TokenFile& file) : sinks_(sinks), file_(file) {}
@@ -64,7 +65,8 @@ class ProgressHook : public Hook {
 /// A checkpoint every interval and at the end.
 class CheckpointHook : public Hook {
  public:
-  CheckpointHook(Sinks& sinks, std::filesystem::path folder) : sinks_(sinks), folder_(std::move(folder)) {}
+  CheckpointHook(Sinks& sinks, std::filesystem::path folder)
+      : sinks_(sinks), folder_(std::move(folder)) {}
   void after_step(Trainer& trainer, const StepResult& result) override;
 
  private:

@@ -83,8 +83,8 @@ class TensorBoardSink : public MetricsSink {
   TensorBoardWriter writer_;
 };
 
-/// Passes on one line per row that has something to say to a person; of training steps the first and every
-/// `interval`th.
+/// Passes on one line per row that has something to say to a person; of training steps the first
+/// and every `interval`th.
 class ConsoleSink : public MetricsSink {
  public:
   explicit ConsoleSink(std::function<void(const std::string&)> print, std::int64_t interval = 1)

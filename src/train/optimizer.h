@@ -12,7 +12,8 @@ void refresh_working(Context& ctx, const ParamStore& store);
 /// Norm over all gradients in the store, as they are: not yet divided by the number of tokens.
 double gradient_norm(Context& ctx, const ParamStore& store);
 
-/// One AdamW step on every parameter, with gradients multiplied by `gradient_scale`. `step` counts from 1.
+/// One AdamW step on every parameter, with gradients multiplied by `gradient_scale`. `step` counts
+/// from 1.
 void adamw_step(Context& ctx, const ParamStore& store, const OptimizerConfig& config, double lr,
                 double gradient_scale, std::int64_t step);
 

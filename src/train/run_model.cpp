@@ -7,10 +7,15 @@
 namespace hg {
 namespace {
 
-/// A batch of T tokens that only has shapes.
-Batch shape_of_batch(Arena& arena, std::int64_t tokens) {
+/// A batch of whole sequences that only has shapes.
+Batch shape_of_batch(Arena& arena, const TrainingConfig& training) {
+  const std::int64_t tokens = training.micro_batch_size * training.seq_len;
   const auto ids = [&](std::int64_t n) { return arena.allocate("ids", DType::i32, {n}); };
-  return {.tokens = ids(tokens), .targets = ids(tokens), .positions = ids(tokens), .documents = ids(2)};
+  return {.tokens = ids(tokens),
+          .targets = ids(tokens),
+          .positions = ids(tokens),
+          .documents = ids(2),
+          .longest = training.seq_len};
 }
 
 std::vector<ParamSpec::Part> count_by_kind(const ParamStore& store) {
@@ -31,7 +36,8 @@ std::vector<ParamSpec::Part> count_by_kind(const ParamStore& store) {
 
 }  // namespace
 
-RunModel::RunModel(const ModelConfig& config, Device device, const CpuInfo& cpu) : model(config, store) {
+RunModel::RunModel(const ModelConfig& config, Device device, const CpuInfo& cpu)
+    : model(config, store) {
   ctx.device = device;
   ctx.cpu = cpu;
 }
@@ -60,7 +66,7 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu) {
                       ParamStore::Purpose::training);
   meta.model.make_tables(Device::meta, meta.tables);
   const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
-  const Batch batch = shape_of_batch(meta.data, tokens);
+  const Batch batch = shape_of_batch(meta.data, config.training);
   const TokenLosses losses{.loss = meta.tables.allocate("token losses", DType::f32, {tokens}),
                            .lse = meta.tables.allocate("token losses", DType::f32, {tokens})};
 

@@ -18,8 +18,8 @@ struct RunModel {
   Context ctx;
   ParamStore store;
   Transformer model;
-  Arena tables{"tables"};    // what lives as long as the run: RoPE, per-token losses
-  Arena data{"batch"};       // on Device::meta, the addresses of a batch
+  Arena tables{"tables"};  // what lives as long as the run: RoPE, per-token losses
+  Arena data{"batch"};     // on Device::meta, the addresses of a batch
 };
 
 /// The element type that `precision` means on this processor.
@@ -32,10 +32,10 @@ struct StepPlan {
     std::size_t bytes;
     std::vector<Arena::Entry> entries;  // what is live at the peak; empty for parameters
   };
-  std::vector<Memory> memory;          // every arena, in the order of the step
+  std::vector<Memory> memory;                // every arena, in the order of the step
   std::size_t activations, scratch, tables;  // bytes to reserve
-  Trace trace;                         // ops of one micro-batch and of the optimizer
-  std::vector<ParamSpec::Part> parameters;  // elements by kind, in the order of the model
+  Trace trace;                               // ops of one micro-batch and of the optimizer
+  std::vector<ParamSpec::Part> parameters;   // elements by kind, in the order of the model
 
   std::size_t total_bytes() const;
   std::int64_t total_parameters() const;
@@ -45,6 +45,7 @@ struct StepPlan {
 StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu);
 
 /// A model that is ready to train: memory reserved as planned, nothing initialised.
-std::unique_ptr<RunModel> make_training_model(const RunConfig& config, const CpuInfo& cpu, const StepPlan& plan);
+std::unique_ptr<RunModel> make_training_model(const RunConfig& config, const CpuInfo& cpu,
+                                              const StepPlan& plan);
 
 }  // namespace hg

@@ -23,10 +23,12 @@ namespace fs = std::filesystem;
 std::optional<fs::path> choose_start(const RunConfig& config, const fs::path& folder) {
   const auto newest = newest_checkpoint(folder / "checkpoints");
   const Resume resume = config.checkpoint.resume;
-  HG_CHECK(resume != Resume::must || newest, "{}: checkpoint.resume is 'must', and there is no checkpoint",
+  HG_CHECK(resume != Resume::must || newest,
+           "{}: checkpoint.resume is 'must', and there is no checkpoint",
            (folder / "checkpoints").string());
   HG_CHECK(newest || !fs::exists(folder) || fs::is_empty(folder),
-           "{}: the run folder exists and holds no checkpoint to continue from; remove it, or name another "
+           "{}: the run folder exists and holds no checkpoint to continue from; remove it, or name "
+           "another "
            "with --run",
            folder.string());
   HG_CHECK(resume != Resume::never || !newest,
@@ -35,24 +37,27 @@ std::optional<fs::path> choose_start(const RunConfig& config, const fs::path& fo
   return newest;
 }
 
-/// What a resumed run may not change: the model is in the checkpoint's tensors, the data order in its count.
+/// What a resumed run may not change: the model is in the checkpoint's tensors, the data order in
+/// its count.
 void check_same_run(const RunConfig& config, const fs::path& checkpoint) {
   const fs::path path = checkpoint / "config.yaml";
   const auto saved = parse_config<RunConfig>(read_file(path), path.string()).value;
   for (const auto& [key, before, now] : differences(saved, config)) {
-    const bool fixed = key.starts_with("model.") || key == "training.seed" || key == "training.seq_len" ||
-                       key == "data.train" || key == "data.tokenizer";
-    HG_CHECK(!fixed, "{}: {} was {}, the config now says {}; a resumed run cannot change it", path.string(), key,
-             before, now);
+    const bool fixed = key.starts_with("model.") || key == "training.seed" ||
+                       key == "training.seq_len" || key == "data.train" || key == "data.tokenizer";
+    HG_CHECK(!fixed, "{}: {} was {}, the config now says {}; a resumed run cannot change it",
+             path.string(), key, before, now);
     log_info("{} was {} in the checkpoint, is now {}", key, before, now);
   }
 }
 
 void log_plan(const StepPlan& plan, DType dtype, const CpuInfo& cpu) {
-  log_info("{} ({}), {} threads, computing in {}", cpu.model, cpu.to_string(), num_threads(), name_of(dtype));
+  log_info("{} ({}), {} threads, computing in {}", cpu.model, cpu.to_string(), num_threads(),
+           name_of(dtype));
   std::string parts;
   for (const auto& part : plan.parameters) {
-    parts += fmt::format("{}{} {:.2f}M", parts.empty() ? "" : ", ", part.kind, static_cast<double>(part.numel) / 1e6);
+    parts += fmt::format("{}{} {:.2f}M", parts.empty() ? "" : ", ", part.kind,
+                         static_cast<double>(part.numel) / 1e6);
   }
   log_info("{:.2f}M parameters: {}", static_cast<double>(plan.total_parameters()) / 1e6, parts);
   parts.clear();
@@ -60,7 +65,8 @@ void log_plan(const StepPlan& plan, DType dtype, const CpuInfo& cpu) {
     parts += fmt::format("{}{} {:.1f}", parts.empty() ? "" : ", ", part.name,
                          static_cast<double>(part.bytes) / (1 << 20));
   }
-  log_info("{:.1f} MiB allocated once: {}", static_cast<double>(plan.total_bytes()) / (1 << 20), parts);
+  log_info("{:.1f} MiB allocated once: {}", static_cast<double>(plan.total_bytes()) / (1 << 20),
+           parts);
 }
 
 void write_run_files(const SessionOptions& options, const CpuInfo& cpu) {
@@ -76,8 +82,9 @@ Sinks open_sinks(const RunConfig& config, const SessionOptions& options, std::in
   if (config.metrics.tensorboard) {
     sinks.push_back(std::make_unique<TensorBoardSink>(options.folder, step + 1));
   }
-  sinks.push_back(std::make_unique<ConsoleSink>([&progress](const std::string& line) { progress.message(line); },
-                                                config.metrics.log_interval));
+  sinks.push_back(std::make_unique<ConsoleSink>(
+      [&progress](const std::string& line) { progress.message(line); },
+      config.metrics.log_interval));
   return sinks;
 }
 
@@ -99,7 +106,8 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   check_vocabulary(config, *load_tokenizer(config.data.tokenizer));
   const TokenFile train_file(config.data.train, config.model.vocab_size);
   std::optional<TokenFile> validation_file;
-  if (!config.data.validation.empty()) validation_file.emplace(config.data.validation, config.model.vocab_size);
+  if (!config.data.validation.empty())
+    validation_file.emplace(config.data.validation, config.model.vocab_size);
 
   const StepPlan plan = plan_step(config, cpu);
   log_plan(plan, compute_dtype(config.training.precision, cpu), cpu);
@@ -142,7 +150,8 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   return {.steps = trainer.state().step - state.step,
           .tokens = trainer.state().tokens - state.tokens,
-          .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_time).count(),
+          .seconds =
+              std::chrono::duration<double>(std::chrono::steady_clock::now() - start_time).count(),
           .first_validation_loss = validation != nullptr ? validation->first_loss() : kNone,
           .last_validation_loss = validation != nullptr ? validation->loss() : kNone,
           .checkpoint = newest_checkpoint(options.folder / "checkpoints").value_or(fs::path())};

@@ -1,5 +1,5 @@
-// A training run from its config to its last line: opens the data, plans and takes memory, resumes or initialises,
-// writes the run folder, and lets the trainer go.
+// A training run from its config to its last line: opens the data, plans and takes memory, resumes
+// or initialises, writes the run folder, and lets the trainer go.
 #pragma once
 
 #include <cstdio>
@@ -24,8 +24,8 @@ struct SessionSummary {
   std::filesystem::path checkpoint;
 };
 
-/// Runs the whole of `config`. Throws on bad input before anything is written, and with everything already
-/// written intact afterwards.
+/// Runs the whole of `config`. Throws on bad input before anything is written, and with everything
+/// already written intact afterwards.
 SessionSummary train(const RunConfig& config, const SessionOptions& options);
 
 }  // namespace hg

@@ -56,7 +56,8 @@ StepResult Trainer::step() {
     add_losses(batch, sums);
     result.tokens += losses_.loss.dim(0);
   }
-  HG_CHECK(sums.targets > 0, "step {}: no token of the batch has a target; are all documents one token long?",
+  HG_CHECK(sums.targets > 0,
+           "step {}: no token of the batch has a target; are all documents one token long?",
            result.step);
 
   // Gradients are of the sum over targets; the mean's are that divided by their number.
@@ -66,7 +67,8 @@ StepResult Trainer::step() {
   result.z = std::sqrt(sums.squared_lse * per_target);
   result.grad_norm = gradient_norm(run_.ctx, run_.store) * per_target;
   HG_CHECK(std::isfinite(result.loss) && std::isfinite(result.grad_norm),
-           "step {}: loss {}, gradient norm {}: not finite; stopped before the optimizer step. Samples {} to {} "
+           "step {}: loss {}, gradient norm {}: not finite; stopped before the optimizer step. "
+           "Samples {} to {} "
            "of the run were in the batch; the newest checkpoint is untouched",
            result.step, result.loss, result.grad_norm, state_.samples,
            state_.samples + config_.training.global_batch_size - 1);

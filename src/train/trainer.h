@@ -1,5 +1,5 @@
-// The training loop. A step is Trainer::step(), readable in one sitting; everything that happens around
-// steps (logging, validation, checkpoints) is a Hook.
+// The training loop. A step is Trainer::step(), readable in one sitting; everything that happens
+// around steps (logging, validation, checkpoints) is a Hook.
 #pragma once
 
 #include <memory>
@@ -19,14 +19,14 @@ struct TrainState {
 };
 
 struct StepResult {
-  std::int64_t step = 0;     // counts from 1
-  double loss = 0;           // mean cross-entropy over targets, in nats
-  double max_loss = 0;       // largest mean of a micro-batch
-  double z = 0;              // root mean square of the logits' logsumexp
-  double grad_norm = 0;      // of the mean loss's gradient, before clipping
+  std::int64_t step = 0;  // counts from 1
+  double loss = 0;        // mean cross-entropy over targets, in nats
+  double max_loss = 0;    // largest mean of a micro-batch
+  double z = 0;           // root mean square of the logits' logsumexp
+  double grad_norm = 0;   // of the mean loss's gradient, before clipping
   double lr = 0;
   bool clipped = false;
-  std::int64_t tokens = 0;   // of this step
+  std::int64_t tokens = 0;  // of this step
   double seconds = 0, data_seconds = 0;
 };
 

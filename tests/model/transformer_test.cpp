@@ -40,7 +40,8 @@ struct Golden {
     batch = {.tokens = file.tensor("tokens"),
              .targets = file.tensor("targets"),
              .positions = file.tensor("positions"),
-             .documents = file.tensor("documents")};
+             .documents = file.tensor("documents"),
+             .longest = file.tensor("tokens").numel()};
   }
   SafetensorsFile file;
   ModelConfig config;
@@ -74,7 +75,8 @@ struct Loaded {
   /// Copies of all gradients, in the order of the parameters.
   std::vector<Tensor> gradients() {
     std::vector<Tensor> result;
-    for (const ParamState& state : run.store.states()) result.push_back(memory.copy(state.gradient, DType::f32));
+    for (const ParamState& state : run.store.states())
+      result.push_back(memory.copy(state.gradient, DType::f32));
     return result;
   }
   RunModel run;
@@ -84,7 +86,8 @@ struct Loaded {
 
 void expect_same_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
   ASSERT_EQ(a.size(), b.size());
-  for (std::size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same_bits(a[i], b[i])) << "parameter " << i;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    EXPECT_TRUE(same_bits(a[i], b[i])) << "parameter " << i;
 }
 
 class TransformerTest : public testing::TestWithParam<std::tuple<const char*, Isa>> {
@@ -168,7 +171,8 @@ TEST_P(TransformerTest, ForwardAloneGivesTheSameLosses) {
 TEST_P(TransformerTest, DecodingTokenByTokenGivesPyTorchsLogits) {
   Loaded model(golden, isa);
   const ModelConfig& config = golden.config;
-  const Shape cache_shape{config.max_position_embeddings, config.num_key_value_heads, 1, config.head_dim};
+  const Shape cache_shape{config.max_position_embeddings, config.num_key_value_heads, 1,
+                          config.head_dim};
   std::vector<KeyValueCache> caches;
   for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
     caches.push_back({.k = model.memory.empty(cache_shape), .v = model.memory.empty(cache_shape)});

@@ -30,8 +30,13 @@ struct Norm {
     dweight = memory.empty({d});
   }
   void forward() {
-    run(*ctx, AddRmsNormForward{
-                  .y = y, .sum = sum, .rstd = rstd, .x = x, .delta = delta, .weight = weight, .eps = kEps});
+    run(*ctx, AddRmsNormForward{.y = y,
+                                .sum = sum,
+                                .rstd = rstd,
+                                .x = x,
+                                .delta = delta,
+                                .weight = weight,
+                                .eps = kEps});
   }
   void backward(bool accumulate = false) {
     run(*ctx, RmsNormBackward{.dx = dx,
@@ -65,7 +70,8 @@ TEST_P(NormTest, FusedEqualsTheTwoPasses) {
   Norm norm(GetParam(), 5, 40, DType::f32);
   norm.forward();
   const Tensor y = norm.memory.empty({5, 40}), rstd = norm.memory.empty({5});
-  run(*norm.ctx, RmsNormForward{.y = y, .rstd = rstd, .x = norm.sum, .weight = norm.weight, .eps = kEps});
+  run(*norm.ctx,
+      RmsNormForward{.y = y, .rstd = rstd, .x = norm.sum, .weight = norm.weight, .eps = kEps});
   EXPECT_TRUE(same_bits(y, norm.y));
   EXPECT_TRUE(same_bits(rstd, norm.rstd));
 }

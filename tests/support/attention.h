@@ -106,8 +106,14 @@ struct Attention {
     attention_on_tiles<Isa::avx512>(op, *ctx, *engine.tiles);
   }
   void forward() {
-    run_op(AttentionForward{
-        .o = o, .lse = lse, .q = q, .k = k, .v = v, .documents = documents, .scale = scale});
+    run_op(AttentionForward{.o = o,
+                            .lse = lse,
+                            .q = q,
+                            .k = k,
+                            .v = v,
+                            .documents = documents,
+                            .longest = q.dim(0),
+                            .scale = scale});
   }
   void backward() {
     run_op(AttentionBackward{.dq = dq,
@@ -120,6 +126,7 @@ struct Attention {
                              .o = o,
                              .lse = lse,
                              .documents = documents,
+                             .longest = q.dim(0),
                              .scale = scale});
   }
 };

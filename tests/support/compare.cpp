@@ -45,7 +45,8 @@ void expect_gradients(const GradientCheck& check, double step) {
     const Tensor numeric = memory.empty(input.x.shape());
     for (std::int64_t i = 0; i < input.x.numel(); ++i) {
       const float original = get(input.x, i);
-      const auto up = static_cast<float>(original + step), down = static_cast<float>(original - step);
+      const auto up = static_cast<float>(original + step),
+                 down = static_cast<float>(original - step);
       set(input.x, i, up);
       const double above = loss_of(check);
       set(input.x, i, down);

@@ -6,7 +6,8 @@
 namespace hg::test {
 
 float get(const ConstTensor& tensor, std::int64_t i) {
-  return tensor.dtype() == DType::f32 ? tensor.as<float>()[i] : static_cast<float>(tensor.as<bf16>()[i]);
+  return tensor.dtype() == DType::f32 ? tensor.as<float>()[i]
+                                      : static_cast<float>(tensor.as<bf16>()[i]);
 }
 
 void set(const Tensor& tensor, std::int64_t i, float value) {
@@ -22,7 +23,8 @@ Tensor Tensors::empty(const Shape& shape, DType dtype) {
   memory_.push_back(std::make_unique<std::byte[]>(bytes));
   const Tensor tensor(memory_.back().get(), dtype, shape);
   if (dtype == DType::i32) return tensor;
-  for (std::int64_t i = 0; i < tensor.numel(); ++i) set(tensor, i, std::numeric_limits<float>::quiet_NaN());
+  for (std::int64_t i = 0; i < tensor.numel(); ++i)
+    set(tensor, i, std::numeric_limits<float>::quiet_NaN());
   return tensor;
 }
 
@@ -32,7 +34,8 @@ Tensor Tensors::zeros(const Shape& shape, DType dtype) {
   return tensor;
 }
 
-Tensor Tensors::normal(std::string_view name, const Shape& shape, DType dtype, float scale, float offset) {
+Tensor Tensors::normal(std::string_view name, const Shape& shape, DType dtype, float scale,
+                       float offset) {
   const Tensor tensor = empty(shape, dtype);
   const RandomStream stream(17, name);
   for (std::int64_t i = 0; i < tensor.numel(); ++i) {

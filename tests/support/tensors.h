@@ -16,8 +16,8 @@ namespace hg::test {
 class Tensors {
  public:
   /// Normal values times `scale` plus `offset`, from the stream `name`.
-  Tensor normal(std::string_view name, const Shape& shape, DType dtype = DType::f32, float scale = 1,
-                float offset = 0);
+  Tensor normal(std::string_view name, const Shape& shape, DType dtype = DType::f32,
+                float scale = 1, float offset = 0);
   /// NaN everywhere, so that an element nobody writes shows.
   Tensor empty(const Shape& shape, DType dtype = DType::f32);
   Tensor zeros(const Shape& shape, DType dtype = DType::f32);

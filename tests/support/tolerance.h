@@ -20,8 +20,8 @@ inline constexpr double kReordered = 2e-6;
 /// Gradients of the whole model against PyTorch, f32, relative error in norm per tensor.
 inline constexpr double kPyTorchF32 = 1e-4;
 
-/// The whole two-layer model in bf16 against PyTorch in f32: about twenty roundings of 2^-9 on the longest
-/// path, and weights that are rounded themselves.
+/// The whole two-layer model in bf16 against PyTorch in f32: about twenty roundings of 2^-9 on the
+/// longest path, and weights that are rounded themselves.
 inline constexpr double kModelBf16 = 0.06;
 
 }  // namespace hg::test

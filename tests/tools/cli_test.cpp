@@ -27,7 +27,8 @@ Result headgate(const std::string& arguments) {
   HG_CHECK(pipe != nullptr, "cannot start {}", HEADGATE_BINARY);
   std::string output;
   std::array<char, 4096> buffer;
-  while (const std::size_t n = std::fread(buffer.data(), 1, buffer.size(), pipe)) output.append(buffer.data(), n);
+  while (const std::size_t n = std::fread(buffer.data(), 1, buffer.size(), pipe))
+    output.append(buffer.data(), n);
   return {WEXITSTATUS(pclose(pipe)), output};
 }
 
@@ -61,7 +62,8 @@ TEST_F(CliTest, TheDocumentationOfKeysIsCurrent) {
 }
 
 TEST_F(CliTest, ConfigNamesEveryProblemWithItsPlace) {
-  const std::string file = write("bad.yaml", "extends: " + tiny + "\noptimiser:\n  lr: 1\ntraining:\n  steps: many\n");
+  const std::string file =
+      write("bad.yaml", "extends: " + tiny + "\noptimiser:\n  lr: 1\ntraining:\n  steps: many\n");
   expect_error("config " + file, "bad.yaml:2:1");
   expect_error("config " + file, "did you mean 'optimizer'");
   expect_error("config " + file, "bad.yaml:5:3");
@@ -72,10 +74,15 @@ TEST_F(CliTest, ConfigNamesEveryProblemWithItsPlace) {
 TEST_F(CliTest, TokenizingNamesBadInput) {
   const std::string out = " --tokenizer byte --output " + in("out");
   expect_error("data tokenize " + write("empty.txt", " \n\n") + out, "empty corpus");
-  expect_error("data tokenize " + write("bad.jsonl", "{\"text\": \"a\"}\n{\"txt\": 1}\n") + out, "bad.jsonl:2");
+  expect_error("data tokenize " + write("bad.jsonl", "{\"text\": \"a\"}\n{\"txt\": 1}\n") + out,
+               "bad.jsonl:2");
   expect_error("data tokenize " + in("missing.txt") + out, "missing.txt");
-  expect_error("data train-tokenizer " + write("bytes.txt", "ab\xff cd") + " --output " + in("t.json"), "UTF-8");
-  expect_error("data train-tokenizer " + write("short.txt", "ab ab") + " --vocab-size 100 --output " + in("t.json"), "257");
+  expect_error(
+      "data train-tokenizer " + write("bytes.txt", "ab\xff cd") + " --output " + in("t.json"),
+      "UTF-8");
+  expect_error("data train-tokenizer " + write("short.txt", "ab ab") +
+                   " --vocab-size 100 --output " + in("t.json"),
+               "257");
   EXPECT_FALSE(fs::exists(folder / "out_train.idx"));
   EXPECT_FALSE(fs::exists(folder / "t.json"));
 }
@@ -91,8 +98,9 @@ TEST_F(CliTest, TokenFilesAreCheckedWhenOpened) {
   fs::copy(folder / "ok_train.bin", folder / "cut.bin");
   fs::resize_file(folder / "cut.bin", 10);
   expect_error("data inspect " + in("cut"), "cut.bin");
-  const std::string train = "train " + tiny + " --run " + in("run") + " --set data.tokenizer=byte --set data.train=" +
-                            in("ok_train") + " --set \"data.validation=''\"";
+  const std::string train = "train " + tiny + " --run " + in("run") +
+                            " --set data.tokenizer=byte --set data.train=" + in("ok_train") +
+                            " --set \"data.validation=''\"";
   expect_error(train + " --set model.vocab_size=100", "257 ids, more than model.vocab_size = 100");
   expect_error(train, "257");  // 24 tokens are no sequence of 257
   EXPECT_FALSE(fs::exists(folder / "run"));

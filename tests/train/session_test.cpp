@@ -1,4 +1,5 @@
-// Whole runs in small: the loss falls, a resumed run is the same run, and what must stop a run stops it.
+// Whole runs in small: the loss falls, a resumed run is the same run, and what must stop a run
+// stops it.
 #include "train/session.h"
 
 #include <gtest/gtest.h>
@@ -25,11 +26,15 @@ class SessionTest : public testing::Test {
   SessionTest() {
     std::ofstream text(folder / "text.jsonl");
     for (int i = 0; i < 400; ++i) {
-      text << nlohmann::json{{"text", fmt::format("{} and {} make {}.", i, i + 1, 2 * i + 1)}} << "\n";
+      text << nlohmann::json{{"text", fmt::format("{} and {} make {}.", i, i + 1, 2 * i + 1)}}
+           << "\n";
     }
     text.close();
     tokenize(*load_tokenizer("byte"),
-             {.files = {folder / "text.jsonl"}, .corpus = {}, .output = (folder / "tokens").string(), .validation = 0.1},
+             {.files = {folder / "text.jsonl"},
+              .corpus = {},
+              .output = (folder / "tokens").string(),
+              .validation = 0.1},
              [](std::int64_t) {});
     config.model.vocab_size = 257;
     config.model.hidden_size = 32;
@@ -53,7 +58,8 @@ class SessionTest : public testing::Test {
   }
 
   SessionSummary run(const std::string& name) const {
-    return train(config, {.folder = folder / name, .resolved_config = to_yaml(config), .console = nullptr});
+    return train(config,
+                 {.folder = folder / name, .resolved_config = to_yaml(config), .console = nullptr});
   }
   fs::path checkpoint(const std::string& name, const char* step) const {
     return folder / name / "checkpoints" / step;
@@ -95,7 +101,8 @@ TEST_F(SessionTest, TheLossStartsAtLnVAndFalls) {
 TEST_F(SessionTest, AResumedRunIsTheSameRun) {
   run("whole");
   fs::create_directories(folder / "resumed" / "checkpoints");
-  fs::copy(checkpoint("whole", "step-00000006"), checkpoint("resumed", "step-00000006"), fs::copy_options::recursive);
+  fs::copy(checkpoint("whole", "step-00000006"), checkpoint("resumed", "step-00000006"),
+           fs::copy_options::recursive);
   run("resumed");
   EXPECT_EQ(weights("whole", "step-00000012"), weights("resumed", "step-00000012"));
   EXPECT_EQ(rows("resumed", "train").front().at("step"), 7);
@@ -118,8 +125,8 @@ TEST_F(SessionTest, MicroBatchesDoNotChangeTheGradient) {
   run("four");
   const auto a = rows("one", "train").front(), b = rows("four", "train").front();
   EXPECT_NEAR(a.at("grad_norm").get<double>(), b.at("grad_norm").get<double>(), 1e-5);
-  EXPECT_NEAR(a.at("loss_metrics/global_avg_loss").get<double>(), b.at("loss_metrics/global_avg_loss").get<double>(),
-              1e-5);
+  EXPECT_NEAR(a.at("loss_metrics/global_avg_loss").get<double>(),
+              b.at("loss_metrics/global_avg_loss").get<double>(), 1e-5);
 }
 
 TEST_F(SessionTest, OneAndTwoThreadsGiveTheSameBits) {
@@ -136,7 +143,8 @@ TEST_F(SessionTest, OneAndTwoThreadsGiveTheSameBits) {
 TEST_F(SessionTest, ALossThatIsNotFiniteStopsBeforeTheOptimizer) {
   config.optimizer.lr = 1e30;
   const std::string error = error_of_run("run");
-  EXPECT_NE(error.find("not finite; stopped before the optimizer step"), std::string::npos) << error;
+  EXPECT_NE(error.find("not finite; stopped before the optimizer step"), std::string::npos)
+      << error;
 }
 
 TEST_F(SessionTest, RefusesWhatItCannotContinue) {
@@ -150,7 +158,8 @@ TEST_F(SessionTest, RefusesWhatItCannotContinue) {
   EXPECT_NE(error_of_run("run").find("checkpoint.resume is 'never'"), std::string::npos);
   config.checkpoint.resume = Resume::automatic;
   config.model.hidden_size = 48;
-  EXPECT_NE(error_of_run("run").find("model.hidden_size was 32, the config now says 48"), std::string::npos);
+  EXPECT_NE(error_of_run("run").find("model.hidden_size was 32, the config now says 48"),
+            std::string::npos);
   config.checkpoint.resume = Resume::must;
   EXPECT_NE(error_of_run("fresh").find("there is no checkpoint"), std::string::npos);
   EXPECT_FALSE(fs::exists(folder / "fresh"));
@@ -158,7 +167,8 @@ TEST_F(SessionTest, RefusesWhatItCannotContinue) {
 
 TEST_F(SessionTest, NamesAVocabularyThatIsTooSmall) {
   config.model.vocab_size = 200;
-  EXPECT_NE(error_of_run("run").find("has 257 ids, more than model.vocab_size = 200"), std::string::npos);
+  EXPECT_NE(error_of_run("run").find("has 257 ids, more than model.vocab_size = 200"),
+            std::string::npos);
   EXPECT_FALSE(fs::exists(folder / "run"));
 }
 

@@ -2,7 +2,8 @@
 //
 //   template <> void cpu_kernel<kIsa>(const RmsNormForward& op, Context& ctx) { ... }
 //
-// and is compiled once per instruction set with its flags and kIsa; the op's .cpp calls dispatch_cpu.
+// and is compiled once per instruction set with its flags and kIsa; the op's .cpp calls
+// dispatch_cpu.
 #pragma once
 
 #include "core/context.h"
@@ -17,8 +18,10 @@ void cpu_kernel(const Op& op, Context& ctx);
 template <class Op>
 void dispatch_cpu(const Op& op, Context& ctx) {
   switch (ctx.cpu.isa) {
-    case Isa::avx2: return cpu_kernel<Isa::avx2>(op, ctx);
-    case Isa::avx512: return cpu_kernel<Isa::avx512>(op, ctx);
+    case Isa::avx2:
+      return cpu_kernel<Isa::avx2>(op, ctx);
+    case Isa::avx512:
+      return cpu_kernel<Isa::avx512>(op, ctx);
   }
 }
 

@@ -23,7 +23,9 @@ void attend(const CachedAttention& op, Context& ctx) {
     float* p = probabilities + task * cached;
     for (std::int64_t s = 0; s < visible; ++s) {
       F32 dot{};
-      for_lanes(d, [&](std::int64_t i, auto lanes) { dot += load(q + i, lanes) * load(k + s * row + i, lanes); });
+      for_lanes(d, [&](std::int64_t i, auto lanes) {
+        dot += load(q + i, lanes) * load(k + s * row + i, lanes);
+      });
       p[s] = op.scale * reduce_add(dot);
     }
     const F32 largest = splat(*std::max_element(p, p + visible));

@@ -34,8 +34,8 @@ void forward(const RmsNormForward& op) {
   const std::int64_t d = op.x.dim(1);
   parallel_ranges(op.x.dim(0), kGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
-      op.rstd.as<float>()[t] = normalise_row(op.y.as<T>() + t * d, op.x.as<T>() + t * d,
-                                             op.weight.as<T>(), d, op.eps);
+      op.rstd.as<float>()[t] =
+          normalise_row(op.y.as<T>() + t * d, op.x.as<T>() + t * d, op.weight.as<T>(), d, op.eps);
     }
   });
 }
@@ -50,7 +50,8 @@ void forward(const AddRmsNormForward& op) {
       for_lanes(d, [&](std::int64_t i, auto lanes) {
         store(sum + i, load(x + i, lanes) + load(delta + i, lanes), lanes);
       });
-      op.rstd.as<float>()[t] = normalise_row<T>(op.y.as<T>() + t * d, sum, op.weight.as<T>(), d, op.eps);
+      op.rstd.as<float>()[t] =
+          normalise_row<T>(op.y.as<T>() + t * d, sum, op.weight.as<T>(), d, op.eps);
     }
   });
 }
@@ -62,28 +63,29 @@ void backward(const RmsNormBackward& op, Context& ctx) {
   const Tensor partial = op.scratch(ctx);
   auto* pieces = partial.as<float>();
   const T* weight = op.weight.as<T>();
-  parallel_ranges(op.x.dim(0), RmsNormBackward::kRowsPerPiece, [&](std::int64_t begin, std::int64_t end) {
-    float* dweight = pieces + begin / RmsNormBackward::kRowsPerPiece * d;
-    for (std::int64_t t = begin; t < end; ++t) {
-      const T *x = op.x.as<T>() + t * d, *dy = op.dy.as<T>() + t * d;
-      const T* residual = op.dresidual ? op.dresidual.as<T>() + t * d : nullptr;
-      T* dx = op.dx.as<T>() + t * d;
-      const float rstd = op.rstd.as<float>()[t];
-      F32 dot{};  // of dy weight and xhat
-      for_lanes(d, [&](std::int64_t i, auto lanes) {
-        const F32 g = load(dy + i, lanes), xhat = load(x + i, lanes) * rstd;
-        dot += g * load(weight + i, lanes) * xhat;
-        store(dweight + i, t == begin ? g * xhat : load(dweight + i, lanes) + g * xhat, lanes);
+  parallel_ranges(
+      op.x.dim(0), RmsNormBackward::kRowsPerPiece, [&](std::int64_t begin, std::int64_t end) {
+        float* dweight = pieces + begin / RmsNormBackward::kRowsPerPiece * d;
+        for (std::int64_t t = begin; t < end; ++t) {
+          const T *x = op.x.as<T>() + t * d, *dy = op.dy.as<T>() + t * d;
+          const T* residual = op.dresidual ? op.dresidual.as<T>() + t * d : nullptr;
+          T* dx = op.dx.as<T>() + t * d;
+          const float rstd = op.rstd.as<float>()[t];
+          F32 dot{};  // of dy weight and xhat
+          for_lanes(d, [&](std::int64_t i, auto lanes) {
+            const F32 g = load(dy + i, lanes), xhat = load(x + i, lanes) * rstd;
+            dot += g * load(weight + i, lanes) * xhat;
+            store(dweight + i, t == begin ? g * xhat : load(dweight + i, lanes) + g * xhat, lanes);
+          });
+          const float mean = reduce_add(dot) / static_cast<float>(d);
+          for_lanes(d, [&](std::int64_t i, auto lanes) {
+            const F32 g = load(dy + i, lanes) * load(weight + i, lanes);
+            F32 out = rstd * (g - load(x + i, lanes) * rstd * mean);
+            if (residual != nullptr) out += load(residual + i, lanes);
+            store(dx + i, out, lanes);
+          });
+        }
       });
-      const float mean = reduce_add(dot) / static_cast<float>(d);
-      for_lanes(d, [&](std::int64_t i, auto lanes) {
-        const F32 g = load(dy + i, lanes) * load(weight + i, lanes);
-        F32 out = rstd * (g - load(x + i, lanes) * rstd * mean);
-        if (residual != nullptr) out += load(residual + i, lanes);
-        store(dx + i, out, lanes);
-      });
-    }
-  });
   sum_pieces(op.dweight, partial, op.accumulate);
 }
 
