@@ -14,12 +14,12 @@
 namespace hg {
 namespace {
 
-constexpr std::int64_t kRows = 256;     // of the result, for a piece: amortises reading the weight
-constexpr std::int64_t kChunk = 2048;   // of the sum, where operands are copied
-constexpr std::int64_t kSlab = 512;     // tokens that a term of a weight gradient sums over
-constexpr std::int64_t kCopyRows = 64;  // of a weight, that one task copies
-constexpr std::int64_t kMaxBlock = 8 << 20;    // elements of a weight that are copied at once
-constexpr std::int64_t kMaxPartial = 4 << 20;  // elements of a weight gradient's terms
+constexpr std::int64_t kRows = 256;    // of the result, for a piece: amortises reading the weight
+constexpr std::int64_t kChunk = 2048;  // of the sum, where operands are copied
+constexpr std::int64_t kSlab = 512;    // tokens that a term of a weight gradient sums over
+constexpr std::int64_t kCopy = 64 << 10;     // elements of a weight that one task copies
+constexpr std::int64_t kMaxBlock = 8 << 20;  // elements of a weight that are copied at once
+constexpr std::int64_t kMaxTerms = 4 << 20;  // elements of all terms of a weight gradient
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -123,9 +123,10 @@ struct RowProduct {
     const ConstTensor part = weight.slice(transposed ? 0 : 1, begin, end);
     if (ready(weight, dtype)) return static_cast<const std::byte*>(weight.data());
     const Tensor to(copy, dtype, part.shape());
-    parallel_ranges(part.dim(0), kCopyRows, [&](std::int64_t first, std::int64_t last) {
-      copy_matrix(ctx, {.to = to.rows(first, last), .from = part.rows(first, last)});
-    });
+    parallel_ranges(
+        part.dim(0), ceil_div(kCopy, part.dim(1)), [&](std::int64_t first, std::int64_t last) {
+          copy_matrix(ctx, {.to = to.rows(first, last), .from = part.rows(first, last)});
+        });
     return static_cast<const std::byte*>(copy);
   }
 
@@ -163,14 +164,15 @@ struct WeightGradient {
   std::int64_t t() const { return op.x.dim(0); }
   std::int64_t n() const { return op.dweight.dim(0); }
   std::int64_t k() const { return op.dweight.dim(1); }
-  std::int64_t slab() const { return std::min(t(), slabs_fit(kSlab) ? kSlab : 2 * kSlab); }
-  std::int64_t slabs() const { return ceil_div(t(), slab()); }
-  bool slabs_fit(std::int64_t length) const {
-    return ceil_div(t(), length) * n() * k() <= kMaxPartial;
+  bool terms_fit(std::int64_t slab) const { return ceil_div(t(), slab) * n() * k() <= kMaxTerms; }
+  bool by_slab() const { return terms_fit(2 * kSlab); }
+  std::int64_t slab() const {
+    return std::min(t(), by_slab() ? (terms_fit(kSlab) ? kSlab : 2 * kSlab) : kSlab / 2);
   }
-  bool by_slab() const { return slabs_fit(slab()); }
+  std::int64_t slabs() const { return ceil_div(t(), slab()); }
+  /// Rows for a piece: where they are few, fewer, to give every thread some.
   std::int64_t rows() const {
-    return by_slab() ? n() : std::min(n(), n() < 8 * kRows ? kRows / 2 : kRows);
+    return by_slab() ? n() : std::min(n(), n() < 8 * kRows ? kRows * 3 / 4 : kRows);
   }
   Product piece(std::int64_t piece_rows, std::int64_t terms, bool accumulate) const {
     return {.m = piece_rows,
