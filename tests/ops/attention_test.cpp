@@ -138,6 +138,22 @@ TEST_P(AttentionTest, WritesNothingBesideItsSlice) {
   }
 }
 
+TEST_P(AttentionTest, RunsInTheScratchThatAMetaRunMeasures) {
+  for (const std::int64_t d : GetParam().head_sizes()) {
+    Attention a(GetParam(), DType::bf16, {.kv = 2, .g = 2, .d = d}, {130, 30});
+    for (const bool backward : {false, true}) {
+      Context meta;
+      meta.device = Device::meta;
+      backward ? run(meta, a.backward_op()) : run(meta, a.forward_op());
+      a.ctx = std::make_unique<Context>();
+      a.ctx->cpu.isa = GetParam().isa;
+      a.ctx->scratch.reserve(meta.scratch.high_water());
+      EXPECT_NO_THROW(backward ? a.backward() : a.forward());
+      EXPECT_EQ(a.ctx->scratch.used(), 0U);
+    }
+  }
+}
+
 TEST_P(AttentionTest, LargeScoresDoNotOverflow) {
   for (const DType dtype : GetParam().dtypes()) {
     Attention a(GetParam(), dtype, {.kv = 1, .g = 1, .d = 32}, {150});

@@ -105,30 +105,32 @@ struct Attention {
     if (engine.isa == Isa::avx2) return attention_on_tiles<Isa::avx2>(op, *ctx, *engine.tiles);
     attention_on_tiles<Isa::avx512>(op, *ctx, *engine.tiles);
   }
-  void forward() {
-    run_op(AttentionForward{.o = o,
-                            .lse = lse,
-                            .q = q,
-                            .k = k,
-                            .v = v,
-                            .documents = documents,
-                            .longest = q.dim(0),
-                            .scale = scale});
+  AttentionForward forward_op() const {
+    return {.o = o,
+            .lse = lse,
+            .q = q,
+            .k = k,
+            .v = v,
+            .documents = documents,
+            .longest = q.dim(0),
+            .scale = scale};
   }
-  void backward() {
-    run_op(AttentionBackward{.dq = dq,
-                             .dk = dk,
-                             .dv = dv,
-                             .d_o = d_o,
-                             .q = q,
-                             .k = k,
-                             .v = v,
-                             .o = o,
-                             .lse = lse,
-                             .documents = documents,
-                             .longest = q.dim(0),
-                             .scale = scale});
+  AttentionBackward backward_op() const {
+    return {.dq = dq,
+            .dk = dk,
+            .dv = dv,
+            .d_o = d_o,
+            .q = q,
+            .k = k,
+            .v = v,
+            .o = o,
+            .lse = lse,
+            .documents = documents,
+            .longest = q.dim(0),
+            .scale = scale};
   }
+  void forward() { run_op(forward_op()); }
+  void backward() { run_op(backward_op()); }
 };
 
 /// The definition, row by row in double.
