@@ -10,7 +10,8 @@ namespace hg {
 
 /// Cuts text into words: Qwen2 and Qwen3's expression, GPT-4's but for single digits.
 inline constexpr std::string_view kQwenSplitPattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
+    R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 /// GPT-2's expression.
 inline constexpr std::string_view kGpt2SplitPattern =

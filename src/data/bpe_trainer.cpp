@@ -33,8 +33,9 @@ bool ascii_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= '
 void cut(std::string_view text, std::vector<std::string_view>& pieces) {
   while (text.size() > kPieceBytes) {
     std::size_t at = text.find('\n', kPieceBytes);
-    while (at != text.npos && at + 1 < text.size() && !ascii_letter(text[at + 1]))
+    while (at != text.npos && at + 1 < text.size() && !ascii_letter(text[at + 1])) {
       at = text.find('\n', at + 1);
+    }
     if (at == text.npos) break;
     pieces.push_back(text.substr(0, at + 1));
     text.remove_prefix(at + 1);
@@ -52,14 +53,11 @@ void BpeTrainer::add(std::span<const std::string_view> documents) {
     check_utf8(document);
     cut(document, pieces);
   }
-  struct Worker {
-    Pretokenizer::Scratch scratch;
-    Counts counts;
-  };
-  std::vector<Worker> workers;
-  for (int i = 0; i < num_threads(); ++i) workers.push_back({pretokenizer_.new_scratch(), {}});
+  while (std::ssize(workers_) < num_threads()) {
+    workers_.push_back({pretokenizer_.new_scratch(), {}});
+  }
   parallel_for(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t piece, int worker) {
-    auto& [scratch, counts] = workers[static_cast<std::size_t>(worker)];
+    auto& [scratch, counts] = workers_[static_cast<std::size_t>(worker)];
     pretokenizer_.split(
         pieces[static_cast<std::size_t>(piece)], scratch,
         [&](std::string_view word) {
@@ -69,16 +67,17 @@ void BpeTrainer::add(std::span<const std::string_view> documents) {
         },
         [](std::int32_t) {});
   });
-  for (const Worker& worker : workers) {
-    for (const auto& [word, count] : worker.counts) counts_[word] += count;
-  }
 }
 
 BpeDefinition BpeTrainer::train(std::int64_t vocab_size) const {
   constexpr std::int64_t kBytes = 256;
   HG_CHECK(vocab_size > kBytes, "a vocabulary of {} ids is too small: 256 bytes and {} need 257",
            vocab_size, kEod);
-  HG_CHECK(!counts_.empty(), "there is no text to train a tokenizer on");
+  Counts counts;
+  for (const Worker& worker : workers_) {
+    for (const auto& [word, count] : worker.counts) counts[word] += count;
+  }
+  HG_CHECK(!counts.empty(), "there is no text to train a tokenizer on");
 
   BpeDefinition definition = untrained_;
   std::array<std::int32_t, kBytes> id_of{};
@@ -86,8 +85,8 @@ BpeDefinition BpeTrainer::train(std::int64_t vocab_size) const {
     id_of[static_cast<unsigned char>(definition.vocabulary[id][0])] = static_cast<std::int32_t>(id);
   }
   std::vector<CountedWord> words;
-  words.reserve(counts_.size());
-  for (const auto& [word, count] : counts_) {
+  words.reserve(counts.size());
+  for (const auto& [word, count] : counts) {
     CountedWord& counted = words.emplace_back();
     counted.count = count;
     for (const char byte : word) counted.symbols.push_back(id_of[static_cast<unsigned char>(byte)]);

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "data/pretokenizer.h"
 
@@ -38,9 +39,14 @@ class BpeTrainer {
   };
   using Counts = std::unordered_map<std::string, std::int64_t, Hash, std::equal_to<>>;
 
+  struct Worker {
+    Pretokenizer::Scratch scratch;
+    Counts counts;
+  };
+
   BpeDefinition untrained_;
   Pretokenizer pretokenizer_;
-  Counts counts_;
+  std::vector<Worker> workers_;
 };
 
 }  // namespace hg

@@ -14,7 +14,7 @@ std::string ByteTokenizer::decode(std::span<const std::int32_t> ids) const {
   std::string text;
   text.reserve(ids.size());
   for (const std::int32_t id : ids) {
-    HG_CHECK(id >= 0 && id <= kEod, "token id {} is not in the vocabulary of 257 ids", id);
+    HG_CHECK(id >= 0 && id <= kEod, "token id {} is not in the vocabulary of {} ids", id, kEod + 1);
     if (id != kEod) text.push_back(static_cast<char>(id));
   }
   return text;

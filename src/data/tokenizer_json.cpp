@@ -13,7 +13,8 @@ namespace {
 /// Ids beyond this are a damaged file, not a vocabulary.
 constexpr std::int64_t kMaxId = std::int64_t{1} << 24;
 
-using Ids = std::unordered_map<std::string, std::int32_t>;
+/// Tokens as the file writes them; views into what was read.
+using Ids = std::unordered_map<std::string_view, std::int32_t>;
 
 std::int32_t read_id(const JsonView& id) {
   return static_cast<std::int32_t>(id.integer(0, kMaxId));
@@ -83,35 +84,44 @@ void check_model_options(const JsonView& model) {
   if (model["byte_fallback"].boolean_or(false)) model["byte_fallback"].expect(false);
 }
 
-/// Fills definition.vocabulary, from definition.added_tokens too, and returns the id of each
-/// token's bytes.
+/// Fills definition.vocabulary, whose added tokens must be there, and returns the ids of its
+/// tokens.
 Ids read_vocabulary(const JsonView& vocab, BpeDefinition& definition) {
   if (!vocab.value().is_object()) vocab.reject("an object of tokens and their ids");
   Ids added, ids;
-  std::unordered_map<std::int32_t, std::string> owners;
+  std::unordered_map<std::int32_t, std::string_view> added_by_id;
   for (const AddedToken& token : definition.added_tokens) {
     added.emplace(token.content, token.id);
-    owners.emplace(token.id, token.content);
+    added_by_id.emplace(token.id, token.content);
   }
-  for (const auto& [token, value] : vocab.value().items()) {
+  const auto& tokens = vocab.value().get_ref<const nlohmann::json::object_t&>();
+  ids.reserve(tokens.size());
+  definition.vocabulary.resize(tokens.size());
+  for (const auto& [token, value] : tokens) {
     const std::int32_t id = read_id(vocab[token]);
-    const auto as_added = added.find(token);
-    if (as_added != added.end() && as_added->second != id) {
-      vocab[token].reject(fmt::format("{} as in added_tokens", as_added->second));
+    const auto same_text = added.find(token);
+    if (same_text != added.end() && same_text->second != id) {
+      vocab[token].reject(fmt::format("{} as in added_tokens", same_text->second));
     }
-    if (const auto [owner, fresh] = owners.emplace(id, token); !fresh && owner->second != token) {
-      vocab[token].reject(fmt::format("another id than that of \"{}\"", owner->second));
+    const auto same_id = added_by_id.find(id);
+    if (same_id != added_by_id.end() && same_id->second != token) {
+      vocab[token].reject(fmt::format("another id than that of \"{}\"", same_id->second));
     }
     auto bytes = from_byte_level(token);
     if (!bytes || bytes->empty()) {
-      if (as_added != added.end()) continue;
+      if (same_text != added.end()) continue;
       vocab[token].reject("a token in the characters of the byte-level alphabet");
     }
     const auto at = static_cast<std::size_t>(id);
     if (at >= definition.vocabulary.size()) definition.vocabulary.resize(at + 1);
-    definition.vocabulary[at] = *bytes;
-    ids.emplace(std::move(*bytes), id);
+    std::string& slot = definition.vocabulary[at];
+    if (!slot.empty())
+      vocab[token].reject(fmt::format("another id than that of \"{}\"", to_byte_level(slot)));
+    slot = std::move(*bytes);
+    ids.emplace(token, id);
   }
+  while (!definition.vocabulary.empty() && definition.vocabulary.back().empty())
+    definition.vocabulary.pop_back();
   return ids;
 }
 
@@ -123,8 +133,9 @@ std::pair<std::string, std::string> read_pair(const JsonView& merge) {
   }
   const std::string& text = merge.string();
   const std::size_t space = text.find(' ');
-  if (space == text.npos || text.find(' ', space + 1) != text.npos)
+  if (space == text.npos || text.find(' ', space + 1) != text.npos) {
     merge.reject("two tokens with a space between");
+  }
   return {text.substr(0, space), text.substr(space + 1)};
 }
 
@@ -133,8 +144,7 @@ std::vector<BpeMerge> read_merges(const JsonView& list, const Ids& ids) {
   for (std::size_t i = 0; i < merges.size(); ++i) {
     const auto [left, right] = read_pair(list[i]);
     const auto id_of = [&](const std::string& token) {
-      const auto bytes = from_byte_level(token);
-      const auto found = bytes ? ids.find(*bytes) : ids.end();
+      const auto found = ids.find(token);
       if (found == ids.end())
         list[i].reject(fmt::format("tokens of model.vocab, which \"{}\" is not", token));
       return found->second;
