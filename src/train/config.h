@@ -196,4 +196,7 @@ struct RunConfig {
   }
 };
 
+// The lists of keys are long to compile; train/config.cpp has the one copy.
+extern template config::Keys config::keys_of(const RunConfig&, const std::string&, std::string_view);
+
 }  // namespace hg
