@@ -7,6 +7,7 @@ namespace {
 void check_matrix(std::string_view op, const char* name, const ConstTensor& tensor,
                   const Shape& shape, DType dtype) {
   check_tensor(op.data(), name, tensor, shape, dtype);
+  HG_CHECK(tensor.numel() > 0, "{}: operand '{}' {} is empty", op, name, shape.to_string());
   HG_CHECK(dtype != DType::i32, "{}: operand '{}' is i32, expected f32 or bf16", op, name);
   HG_CHECK(tensor.stride(1) == 1 && tensor.stride(0) >= tensor.dim(1),
            "{}: operand '{}' {} has strides [{}, {}], expected an inner stride of 1", op, name,
