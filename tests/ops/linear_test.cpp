@@ -255,6 +255,10 @@ TEST(Linear, RejectsWrongOperands) {
   EXPECT_THROW(layer.forward(), Error);
   layer.weight = Tensor(good.data(), DType::f32, {6, 8}, {1, 6});
   EXPECT_THROW(layer.forward(), Error);
+  layer.weight = good;
+  layer.x = layer.x.rows(0, 0);
+  layer.y = layer.y.rows(0, 0);
+  EXPECT_THROW(layer.forward(), Error);
 }
 
 }  // namespace

@@ -80,7 +80,10 @@ struct RowProduct {
   std::int64_t m() const { return out.dim(0); }
   std::int64_t n() const { return out.dim(1); }
   std::int64_t k() const { return in.dim(1); }
-  std::int64_t rows() const { return std::min(m(), kRows); }
+  /// Rows for a piece: at most kRows, and four pieces or more unless they would be small.
+  std::int64_t rows() const {
+    return std::min(m(), std::clamp(ceil_div(m(), 4 * 32) * 32, kRows / 4, kRows));
+  }
   /// Columns of the result whose weights are copied at a time; all, if none need be.
   std::int64_t columns() const {
     if (ready(weight, dtype)) return n();
@@ -165,10 +168,13 @@ struct WeightGradient {
   std::int64_t n() const { return op.dweight.dim(0); }
   std::int64_t k() const { return op.dweight.dim(1); }
   bool terms_fit(std::int64_t slab) const { return ceil_div(t(), slab) * n() * k() <= kMaxTerms; }
-  bool by_slab() const { return terms_fit(2 * kSlab); }
-  std::int64_t slab() const {
-    return std::min(t(), by_slab() ? (terms_fit(kSlab) ? kSlab : 2 * kSlab) : kSlab / 2);
+  /// Tokens for a term: few, if the terms stay small, and four terms or more.
+  std::int64_t term_slab() const {
+    const std::int64_t longest = std::max(kSlab / 4, ceil_div(t(), 4));
+    return std::min(longest, terms_fit(kSlab) ? kSlab : 2 * kSlab);
   }
+  bool by_slab() const { return terms_fit(term_slab()); }
+  std::int64_t slab() const { return std::min(t(), by_slab() ? term_slab() : kSlab / 2); }
   std::int64_t slabs() const { return ceil_div(t(), slab()); }
   /// Rows for a piece: where they are few, fewer, to give every thread some.
   std::int64_t rows() const {

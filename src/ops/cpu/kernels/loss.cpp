@@ -27,28 +27,30 @@ struct RowSum {
 template <class T>
 RowSum sum_row(const T* x, std::int64_t n) {
   F32 maximum = splat(std::numeric_limits<float>::lowest()), sum{};
-  const auto rescale = [&](F32 larger) {
-    sum *= exp(maximum - larger);
+  const auto add = [&](F32 largest, auto&& terms) {
+    const F32 larger = max(maximum, largest);
+    sum = sum * exp(maximum - larger) + terms(larger);
     maximum = larger;
   };
   std::int64_t i = 0;
   for (; i + kBlock <= n; i += kBlock) {
-    F32 larger = maximum;
-    for (std::int64_t j = 0; j < kBlock; j += kLanes) larger = max(larger, load(x + i + j));
-    rescale(larger);
-    for (std::int64_t j = 0; j < kBlock; j += kLanes) sum += exp(load(x + i + j) - maximum);
+    F32 largest = load(x + i);
+    for (std::int64_t j = kLanes; j < kBlock; j += kLanes) largest = max(largest, load(x + i + j));
+    add(largest, [&](F32 larger) {
+      F32 terms{};
+      for (std::int64_t j = 0; j < kBlock; j += kLanes) terms += exp(load(x + i + j) - larger);
+      return terms;
+    });
   }
   for (; i + kLanes <= n; i += kLanes) {
     const F32 value = load(x + i);
-    rescale(max(maximum, value));
-    sum += exp(value - maximum);
+    add(value, [&](F32 larger) { return exp(value - larger); });
   }
   if (i < n) {
     F32 value = splat(-std::numeric_limits<float>::infinity());  // adds nothing
     const F32 loaded = load(x + i, Tail{n - i});
     std::memcpy(&value, &loaded, static_cast<std::size_t>(n - i) * 4);
-    rescale(max(maximum, value));
-    sum += exp(value - maximum);
+    add(value, [&](F32 larger) { return exp(value - larger); });
   }
   const float largest = reduce_max(maximum);
   return {largest, reduce_add(sum * exp(maximum - largest))};
