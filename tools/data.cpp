@@ -4,6 +4,7 @@
 #include "commands.h"
 #include "core/check.h"
 #include "data/bpe_trainer.h"
+#include "data/convert.h"
 #include "data/token_file.h"
 #include "data/tokenize.h"
 #include "train/progress.h"
@@ -120,6 +121,46 @@ void add_train_tokenizer(CLI::App& data) {
   });
 }
 
+struct ConvertArguments {
+  std::vector<std::string> shards;
+  std::string output, element;
+  FlatShards format;
+  std::int64_t begins = -1, ends = -1, vocab_size = 0;
+};
+
+void convert_shards(ConvertArguments& arguments) {
+  FlatShards& format = arguments.format;
+  if (arguments.element == "u16") format.headerless = token_format::Type::u16;
+  if (arguments.element == "i32") format.headerless = token_format::Type::i32;
+  HG_CHECK(arguments.begins < 0 || arguments.ends < 0,
+           "give --document-begins or --document-ends, not both");
+  if (arguments.begins >= 0) format.mark = FlatShards::Mark::begins;
+  if (arguments.ends >= 0) format.mark = FlatShards::Mark::ends;
+  format.mark_id = static_cast<std::int32_t>(std::max(arguments.begins, arguments.ends));
+  TokenWriter out(arguments.output, arguments.vocab_size);
+  const std::vector<std::filesystem::path> shards(arguments.shards.begin(), arguments.shards.end());
+  convert(shards, format, out);
+  out.finish();
+  fmt::print("{}: {} documents, {} tokens\n", arguments.output, out.documents(), out.tokens());
+}
+
+void add_convert(CLI::App& data) {
+  auto* command =
+      data.add_subcommand("convert", "Turn llm.c, LLMQ or headerless shards into .bin/.idx files");
+  const auto arguments = std::make_shared<ConvertArguments>();
+  command->add_option("shards", arguments->shards, "Shards, in order")->required();
+  command->add_option("--output", arguments->output, "PREFIX of the pair to write")->required();
+  command->add_option("--vocab-size", arguments->vocab_size, "Every id must be below this")
+      ->required();
+  command
+      ->add_option("--headerless", arguments->element,
+                   "Element type of shards without a header: u16 or i32")
+      ->check(CLI::IsMember({"u16", "i32"}));
+  command->add_option("--document-begins", arguments->begins, "Id that each document begins with");
+  command->add_option("--document-ends", arguments->ends, "Id that each document ends with");
+  command->callback([arguments] { convert_shards(*arguments); });
+}
+
 }  // namespace
 
 void add_data(CLI::App& app) {
@@ -127,6 +168,7 @@ void add_data(CLI::App& app) {
   data->require_subcommand(1);
   add_tokenize(*data);
   add_inspect(*data);
+  add_convert(*data);
   add_train_tokenizer(*data);
 }
 

@@ -80,7 +80,7 @@ Sinks open_sinks(const RunConfig& config, const SessionOptions& options, std::in
   Sinks sinks;
   sinks.push_back(std::make_unique<JsonLinesSink>(options.folder / "metrics.jsonl"));
   if (config.metrics.tensorboard) {
-    sinks.push_back(std::make_unique<TensorBoardSink>(options.folder, step + 1));
+    sinks.push_back(std::make_unique<TensorBoardSink>(options.folder / "tensorboard", step + 1));
   }
   sinks.push_back(std::make_unique<ConsoleSink>(
       [&progress](const std::string& line) { progress.message(line); },

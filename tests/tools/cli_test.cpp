@@ -106,6 +106,16 @@ TEST_F(CliTest, TokenFilesAreCheckedWhenOpened) {
   EXPECT_FALSE(fs::exists(folder / "run"));
 }
 
+TEST_F(CliTest, ConvertsHeaderlessShards) {
+  const std::string shard = write("shard.bin", std::string("a\0b\0\xff\0c\0\xff\0", 10));
+  const Result result = headgate(
+      "data convert " + shard + " --headerless u16 --document-ends 255 --vocab-size 257 --output " +
+      in("converted"));
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("2 documents, 5 tokens"));
+  expect_error("data convert " + shard + " --vocab-size 257 --output " + in("other"), "shard.bin");
+}
+
 TEST_F(CliTest, PlanIsQuickAndSmall) {
   const Result result = headgate("plan " HEADGATE_SOURCE_DIR "/configs/dense-1.7b-28l.yaml");
   EXPECT_EQ(result.exit_code, 0);
