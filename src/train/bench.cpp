@@ -116,8 +116,7 @@ BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int
   refresh_working(model->ctx, model->store);
 
   const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
-  const TokenLosses losses{.loss = model->tables.allocate("token losses", DType::f32, {tokens}),
-                           .lse = model->tables.allocate("token losses", DType::f32, {tokens})};
+  const TokenLosses losses = allocate_losses(model->tables, tokens);
   std::vector<HostBatch> batches;
   for (std::uint64_t i = 0; i < 8; ++i) batches.push_back(random_batch(config, i));
 

@@ -42,6 +42,11 @@ RunModel::RunModel(const ModelConfig& config, Device device, const CpuInfo& cpu)
   ctx.cpu = cpu;
 }
 
+TokenLosses allocate_losses(Arena& arena, std::int64_t tokens) {
+  return {.loss = arena.allocate("token losses", DType::f32, {tokens}),
+          .lse = arena.allocate("token losses", DType::f32, {tokens})};
+}
+
 DType compute_dtype(Precision precision, const CpuInfo& cpu) {
   if (precision == Precision::automatic) return cpu.amx_bf16 ? DType::bf16 : DType::f32;
   return precision == Precision::bf16 ? DType::bf16 : DType::f32;
@@ -67,8 +72,7 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu) {
   meta.model.make_tables(Device::meta, meta.tables);
   const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
   const Batch batch = shape_of_batch(meta.data, config.training);
-  const TokenLosses losses{.loss = meta.tables.allocate("token losses", DType::f32, {tokens}),
-                           .lse = meta.tables.allocate("token losses", DType::f32, {tokens})};
+  const TokenLosses losses = allocate_losses(meta.tables, tokens);
 
   meta.model.forward(meta.ctx, batch, losses);
   meta.ctx.trace = &plan.trace;

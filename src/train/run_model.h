@@ -22,6 +22,9 @@ struct RunModel {
   Arena data{"batch"};     // on Device::meta, the addresses of a batch
 };
 
+/// Room for the losses of a micro-batch of `tokens`.
+TokenLosses allocate_losses(Arena& arena, std::int64_t tokens);
+
 /// The element type that `precision` means on this processor.
 DType compute_dtype(Precision precision, const CpuInfo& cpu);
 

@@ -29,8 +29,7 @@ LrSchedule make_schedule(const RunConfig& config) {
 Trainer::Trainer(const RunConfig& config, RunModel& run, Loader& loader, TrainState state)
     : config_(config), run_(run), loader_(loader), schedule_(make_schedule(config)), state_(state) {
   const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
-  losses_ = {.loss = run.tables.allocate("token losses", DType::f32, {tokens}),
-             .lse = run.tables.allocate("token losses", DType::f32, {tokens})};
+  losses_ = allocate_losses(run.tables, tokens);
 }
 
 void Trainer::run() {
