@@ -13,13 +13,25 @@ void draw(const Tensor& to, const ParamSpec& spec, std::uint64_t seed) {
   const RandomStream stream(seed, spec.name);
   auto* values = to.as<float>();
   constexpr std::int64_t kGrain = 1 << 14;
-  parallel_ranges(to.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      values[i] = spec.init.kind == Init::Kind::ones
-                      ? 1.0F
-                      : spec.init.std * stream.normal(static_cast<std::uint64_t>(i));
+  std::int64_t at = 0;
+  for (std::int64_t repeat = 0; repeat < spec.repeats; ++repeat) {
+    for (const ParamSpec::Part& part : spec.parts) {
+      parallel_ranges(part.numel, kGrain, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = at + begin; i < at + end; ++i) {
+          values[i] = part.init.kind == Init::Kind::ones
+                          ? 1.0F
+                          : part.init.std * stream.normal(static_cast<std::uint64_t>(i));
+        }
+      });
+      at += part.numel;
     }
-  });
+  }
+}
+
+std::int64_t total(const ParamSpec& spec) {
+  std::int64_t sum = 0;
+  for (const ParamSpec::Part& part : spec.parts) sum += part.numel;
+  return spec.repeats * sum;
 }
 
 }  // namespace
@@ -52,6 +64,8 @@ UnitId ParamStore::begin_unit(std::string name) {
 }
 
 ParamId ParamStore::add(ParamSpec spec) {
+  HG_CHECK(total(spec) == spec.shape.numel(), "parameter {}: parts of {} elements in a shape of {}",
+           spec.name, total(spec), spec.shape.numel());
   Unit& unit = units_.back();
   offsets_.push_back(unit.size);
   unit_ids_.push_back(units() - 1);

@@ -16,7 +16,7 @@ namespace hg {
 using UnitId = int;
 using ParamId = int;
 
-/// How a parameter starts: all ones, or normal with this standard deviation.
+/// How a parameter starts: all ones, or normal with this standard deviation (0: all zeros).
 struct Init {
   enum class Kind { ones, normal } kind;
   float std = 0;
@@ -27,16 +27,17 @@ struct Init {
 
 /// One parameter as the model declares it.
 struct ParamSpec {
-  /// Elements of one purpose, such as the gate's rows inside the fused projection: for counts.
+  /// Elements of one purpose, end to end, such as the gate's rows inside the fused projection.
   struct Part {
-    std::string kind;
-    std::int64_t numel;
+    std::string kind;    // for counts and norms: "attention", "gate", "norm", ...
+    std::int64_t numel;  // of one repetition
+    Init init;
   };
   std::string name;  // unique in the model; seeds the initial values
   Shape shape;
-  Init init;
-  bool decay;               // takes part in weight decay
-  std::vector<Part> parts;  // sums to the shape's elements
+  bool decay;                // takes part in weight decay
+  std::vector<Part> parts;   // in the order of the rows
+  std::int64_t repeats = 1;  // all parts follow one another so many times: once per KV head
 };
 
 /// What the optimizer updates at once: one parameter, flat.

@@ -21,28 +21,26 @@ Attention::Attention(ParamStore& store, const ModelConfig& config, const std::st
       qk_norm_(config.attention.qk_norm) {
   const std::int64_t h = config.hidden_size, heads = kv_ * group_;
   const auto std = static_cast<float>(config.initializer_range);
-  qkvg_ = store.add(
-      {.name = prefix + ".qkvg.weight",
-       .shape = {kv_ * group_width(), h},
-       .init = Init::normal(std),
-       .decay = true,
-       .parts = {{"attention", (heads + 2 * kv_) * d_ * h}, {"gate", heads * gate_ * h}}});
+  qkvg_ = store.add({.name = prefix + ".qkvg.weight",
+                     .shape = {kv_ * group_width(), h},
+                     .decay = true,
+                     .parts = {{"attention", (group_ + 2) * d_ * h, Init::normal(std)},
+                               {"gate", group_ * gate_ * h, Init::normal(std)}},
+                     .repeats = kv_});
   if (qk_norm_) {
     const auto head_norm = [&](const char* name) {
       return store.add({.name = prefix + name,
                         .shape = {d_},
-                        .init = Init::ones(),
                         .decay = false,
-                        .parts = {{"norm", d_}}});
+                        .parts = {{"norm", d_, Init::ones()}}});
     };
     q_norm_ = head_norm(".q_norm.weight");
     k_norm_ = head_norm(".k_norm.weight");
   }
   out_ = store.add({.name = prefix + ".out.weight",
                     .shape = {h, heads * d_},
-                    .init = Init::normal(config.output_std()),
                     .decay = true,
-                    .parts = {{"attention", heads * d_ * h}}});
+                    .parts = {{"attention", heads * d_ * h, Init::normal(config.output_std())}}});
 }
 
 template <class AnyTensor>

@@ -8,9 +8,8 @@ StreamNorm::StreamNorm(ParamStore& store, const ModelConfig& config, const std::
     : eps_(static_cast<float>(config.rms_norm_eps)),
       weight_(store.add({.name = name,
                          .shape = {config.hidden_size},
-                         .init = Init::ones(),
                          .decay = false,
-                         .parts = {{"norm", config.hidden_size}}})) {}
+                         .parts = {{"norm", config.hidden_size, Init::ones()}}})) {}
 
 void StreamNorm::forward(Context& ctx, const Weights& w, Stream& stream, Tensor sum, Saved& s,
                          Keep keep) const {

@@ -8,7 +8,7 @@ double model_flops_per_token(const ModelConfig& config, const ParamStore& store,
   for (const ParamSpec& spec : store.specs()) {
     for (const auto& part : spec.parts) {
       if (part.kind != "embedding" || config.tie_word_embeddings)
-        n += static_cast<double>(part.numel);
+        n += static_cast<double>(spec.repeats * part.numel);
     }
   }
   return 6 * n + 12 * static_cast<double>(config.num_hidden_layers * config.num_attention_heads *

@@ -16,9 +16,9 @@ Head::Head(ParamStore& store, const ModelConfig& config, ParamId embedding)
   if (tied_) return;
   weight_ = store.add({.name = "head.weight",
                        .shape = {vocab_, config.hidden_size},
-                       .init = Init::normal(static_cast<float>(config.initializer_range)),
                        .decay = true,
-                       .parts = {{"head", vocab_ * config.hidden_size}}});
+                       .parts = {{"head", vocab_ * config.hidden_size,
+                                  Init::normal(static_cast<float>(config.initializer_range))}}});
 }
 
 std::int64_t Head::chunk_rows(std::int64_t tokens) const {

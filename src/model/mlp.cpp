@@ -8,16 +8,15 @@ namespace hg {
 Mlp::Mlp(ParamStore& store, const ModelConfig& config, const std::string& prefix)
     : f_(config.intermediate_size) {
   const std::int64_t h = config.hidden_size;
-  gate_up_ = store.add({.name = prefix + ".gate_up.weight",
-                        .shape = {2 * f_, h},
-                        .init = Init::normal(static_cast<float>(config.initializer_range)),
-                        .decay = true,
-                        .parts = {{"mlp", 2 * f_ * h}}});
+  gate_up_ = store.add(
+      {.name = prefix + ".gate_up.weight",
+       .shape = {2 * f_, h},
+       .decay = true,
+       .parts = {{"mlp", 2 * f_ * h, Init::normal(static_cast<float>(config.initializer_range))}}});
   down_ = store.add({.name = prefix + ".down.weight",
                      .shape = {h, f_},
-                     .init = Init::normal(config.output_std()),
                      .decay = true,
-                     .parts = {{"mlp", f_ * h}}});
+                     .parts = {{"mlp", f_ * h, Init::normal(config.output_std())}}});
 }
 
 void Mlp::forward(Context& ctx, const Weights& w, ConstTensor x, Tensor y, Saved& s,

@@ -10,9 +10,9 @@ ParamId add_embedding(ParamStore& store, const ModelConfig& config) {
   const std::int64_t v = config.vocab_size, h = config.hidden_size;
   return store.add({.name = "embedding.weight",
                     .shape = {v, h},
-                    .init = Init::normal(static_cast<float>(config.initializer_range)),
                     .decay = true,
-                    .parts = {{"embedding", v * h}}});
+                    .parts = {{"embedding", v * h,
+                               Init::normal(static_cast<float>(config.initializer_range))}}});
 }
 
 std::vector<Block> make_blocks(ParamStore& store, const ModelConfig& config) {

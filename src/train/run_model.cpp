@@ -18,16 +18,16 @@ Batch shape_of_batch(Arena& arena, const TrainingConfig& training) {
           .longest = training.seq_len};
 }
 
-std::vector<ParamSpec::Part> count_by_kind(const ParamStore& store) {
-  std::vector<ParamSpec::Part> kinds;
+std::vector<KindCount> count_by_kind(const ParamStore& store) {
+  std::vector<KindCount> kinds;
   for (const ParamSpec& spec : store.specs()) {
     for (const auto& part : spec.parts) {
       if (part.numel == 0) continue;
-      const auto found = std::ranges::find(kinds, part.kind, &ParamSpec::Part::kind);
+      const auto found = std::ranges::find(kinds, part.kind, &KindCount::kind);
       if (found == kinds.end()) {
-        kinds.push_back(part);
+        kinds.push_back({part.kind, spec.repeats * part.numel});
       } else {
-        found->numel += part.numel;
+        found->numel += spec.repeats * part.numel;
       }
     }
   }

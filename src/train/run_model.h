@@ -28,6 +28,12 @@ TokenLosses allocate_losses(Arena& arena, std::int64_t tokens);
 /// The element type that `precision` means on this processor.
 DType compute_dtype(Precision precision, const CpuInfo& cpu);
 
+/// Elements of all parameters of one kind, such as "gate".
+struct KindCount {
+  std::string kind;
+  std::int64_t numel;
+};
+
 /// Numbers that a meta run of one optimizer step gives.
 struct StepPlan {
   struct Memory {
@@ -38,7 +44,7 @@ struct StepPlan {
   std::vector<Memory> memory;                // every arena, in the order of the step
   std::size_t activations, scratch, tables;  // bytes to reserve
   Trace trace;                               // ops of one micro-batch and of the optimizer
-  std::vector<ParamSpec::Part> parameters;   // elements by kind, in the order of the model
+  std::vector<KindCount> parameters;         // in the order of the model
 
   std::size_t total_bytes() const;
   std::int64_t total_parameters() const;
