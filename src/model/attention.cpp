@@ -106,7 +106,7 @@ void Attention::forward(Context& ctx, const Weights& w, const Batch& batch, cons
   if (gate_ == 0) {
     s.gated = s.o;
   } else if (keep.make(ctx, Effort::cheap, s.gated, "gated output", dtype, s.o.shape())) {
-    run(ctx, GateForward{.y = s.gated, .o = s.o, .logits = from.gate});
+    run(ctx, GateForward{.y = s.gated, .x = s.o, .logits = from.gate, .function = {}});
   }
   if (y) {
     run(ctx, LinearForward{.y = y, .x = s.gated.view({t, kv_ * group_ * d_}), .weight = w[out_]});
@@ -132,8 +132,12 @@ void Attention::backward(Context& ctx, const Weights& w, const Gradients& g, con
   Tensor d_o = dgated;
   if (gate_ > 0) {
     d_o = ctx.scratch.allocate("d attention output", dtype, heads);
-    run(ctx,
-        GateBackward{.d_o = d_o, .dlogits = to.gate, .dy = dgated, .o = s.o, .logits = from.gate});
+    run(ctx, GateBackward{.dx = d_o,
+                          .dlogits = to.gate,
+                          .dy = dgated,
+                          .x = s.o,
+                          .logits = from.gate,
+                          .function = {}});
   }
 
   const Tensor dq = ctx.scratch.allocate("d rotated q", dtype, heads);
@@ -201,7 +205,7 @@ void Attention::decode(Context& ctx, const Weights& w, ConstTensor positions, st
                            .k = cache.k.rows(0, first + t),
                            .v = cache.v.rows(0, first + t),
                            .scale = scale_});
-  if (gate_ > 0) run(ctx, GateForward{.y = s.o, .o = s.o, .logits = from.gate});
+  if (gate_ > 0) run(ctx, GateForward{.y = s.o, .x = s.o, .logits = from.gate, .function = {}});
   run(ctx, LinearForward{.y = y, .x = s.o.view({t, kv_ * group_ * d_}), .weight = w[out_]});
 }
 

@@ -6,42 +6,53 @@ namespace hg {
 namespace {
 
 /// [T, KV, G, E] that belongs to heads [T, KV, G, D]: E must be D, or 1 for headwise gates.
-Shape logits_shape(const char* op, const ConstTensor& logits, const Shape& heads) {
-  const std::int64_t e = logits.dim(3), d = heads[3];
-  HG_CHECK(heads.rank() == 4 && (e == d || e == 1),
+Shape logits_shape(std::string_view op, const ConstTensor& logits, const Shape& heads) {
+  HG_CHECK(logits.rank() == 4 && (logits.dim(3) == heads[3] || logits.dim(3) == 1),
            "{}: 'logits' {} gate heads {}, expected as many in the last axis, or 1", op,
            logits.shape().to_string(), heads.to_string());
-  return heads.with(3, e);
+  return heads.with(3, logits.dim(3));
+}
+
+void check_heads(std::string_view op, const ConstTensor& x) {
+  HG_CHECK(x.rank() == 4, "{}: 'x' {} are no heads, expected [T, KV, G, D]", op,
+           x.shape().to_string());
 }
 
 }  // namespace
 
 void GateForward::check() const {
-  check_contiguous(name.data(), "o", o, o.shape(), o.dtype());
-  check_contiguous(name.data(), "y", y, o.shape(), o.dtype());
-  const Shape shape = logits_shape(name.data(), logits, o.shape());
-  check_slice(name.data(), "logits", logits, shape, o.dtype());
+  check_heads(name, x);
+  check_slice(name.data(), "x", x, x.shape(), x.dtype());
+  check_slice(name.data(), "y", y, x.shape(), x.dtype());
+  if (logits)
+    check_slice(name.data(), "logits", logits, logits_shape(name, logits, x.shape()), x.dtype());
 }
 
 Cost GateForward::cost() const {
-  return {.flops = static_cast<double>(o.numel()) + 4.0 * static_cast<double>(logits.numel()),
-          .bytes = static_cast<double>(y.bytes() + o.bytes() + logits.bytes())};
+  const ConstTensor& z = logits ? logits : x;
+  return {.flops = static_cast<double>(x.numel()) + 4.0 * static_cast<double>(z.numel()),
+          .bytes = static_cast<double>(y.bytes() + x.bytes() + logits.bytes())};
 }
 
 void GateForward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 void GateBackward::check() const {
-  check_contiguous(name.data(), "o", o, o.shape(), o.dtype());
-  check_contiguous(name.data(), "dy", dy, o.shape(), o.dtype());
-  check_contiguous(name.data(), "d_o", d_o, o.shape(), o.dtype());
-  const Shape shape = logits_shape(name.data(), logits, o.shape());
-  check_slice(name.data(), "logits", logits, shape, o.dtype());
-  check_slice(name.data(), "dlogits", dlogits, shape, o.dtype());
+  check_heads(name, x);
+  check_slice(name.data(), "x", x, x.shape(), x.dtype());
+  check_slice(name.data(), "dy", dy, x.shape(), x.dtype());
+  check_slice(name.data(), "dx", dx, x.shape(), x.dtype());
+  HG_CHECK(static_cast<bool>(logits) == static_cast<bool>(dlogits),
+           "{}: 'logits' and 'dlogits' are given or absent together", name);
+  if (!logits) return;
+  const Shape shape = logits_shape(name, logits, x.shape());
+  check_slice(name.data(), "logits", logits, shape, x.dtype());
+  check_slice(name.data(), "dlogits", dlogits, shape, x.dtype());
 }
 
 Cost GateBackward::cost() const {
-  return {.flops = 3.0 * static_cast<double>(o.numel()) + 6.0 * static_cast<double>(logits.numel()),
-          .bytes = static_cast<double>(3 * o.bytes() + 2 * logits.bytes())};
+  const ConstTensor& z = logits ? logits : x;
+  return {.flops = 3.0 * static_cast<double>(x.numel()) + 6.0 * static_cast<double>(z.numel()),
+          .bytes = static_cast<double>(3 * x.bytes() + 2 * logits.bytes())};
 }
 
 void GateBackward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
