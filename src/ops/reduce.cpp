@@ -1,0 +1,58 @@
+#include "ops/reduce.h"
+
+#include "ops/cpu/isa.h"
+
+namespace hg {
+
+void SumTokens::check() const {
+  HG_CHECK(x.rank() == 2, "{}: x {} is no matrix", name, x.shape().to_string());
+  check_slice(name.data(), "x", x, x.shape(), x.dtype());
+  check_contiguous(name.data(), "dparam", dparam, {x.dim(1)}, DType::f32);
+}
+
+Cost SumTokens::cost() const {
+  return {.flops = static_cast<double>(x.numel()), .bytes = static_cast<double>(x.bytes())};
+}
+
+Tensor SumTokens::scratch(Context& ctx) const {
+  const std::int64_t pieces = (x.dim(0) + kTokensPerPiece - 1) / kTokensPerPiece;
+  return ctx.scratch.allocate("sums of pieces", DType::f32, {pieces, x.dim(1)});
+}
+
+void SumTokens::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
+
+namespace {
+
+/// Checks x, [T, KV, G, E], and the mean of it.
+void check_heads_and_mean(std::string_view op, const ConstTensor& x, const char* mean_name,
+                          const ConstTensor& mean) {
+  HG_CHECK(x.rank() == 4, "{}: 'x' {} are no heads, expected [T, KV, G, E]", op,
+           x.shape().to_string());
+  check_slice(op.data(), "x", x, x.shape(), x.dtype());
+  check_slice(op.data(), mean_name, mean, {x.dim(0), 1, 1, x.dim(3)}, x.dtype());
+}
+
+}  // namespace
+
+void MeanHeadsForward::check() const { check_heads_and_mean(name, x, "y", y); }
+
+Cost MeanHeadsForward::cost() const {
+  return {.flops = 5.0 * static_cast<double>(x.numel()),
+          .bytes = static_cast<double>(x.bytes() + y.bytes())};
+}
+
+void MeanHeadsForward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
+
+void MeanHeadsBackward::check() const {
+  check_heads_and_mean(name, x, "dy", dy);
+  check_slice(name.data(), "dx", dx, x.shape(), x.dtype());
+}
+
+Cost MeanHeadsBackward::cost() const {
+  return {.flops = 8.0 * static_cast<double>(x.numel()),
+          .bytes = static_cast<double>(2 * x.bytes() + dy.bytes())};
+}
+
+void MeanHeadsBackward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
+
+}  // namespace hg
