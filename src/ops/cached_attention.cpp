@@ -14,6 +14,8 @@ void CachedAttention::check() const {
   check_tensor("cached_attention", "k", k, {k.dim(0), kv, 1, d}, dtype);
   check_tensor("cached_attention", "v", v, k.shape(), dtype);
   HG_CHECK(n <= k.dim(0), "cached_attention: {} queries over {} cached positions", n, k.dim(0));
+  HG_CHECK(sink || !sinks, "cached_attention: 'sinks' are given, but no sink is asked for");
+  if (sinks) check_contiguous("cached_attention", "sinks", sinks, {kv, q.dim(2)}, dtype);
 }
 
 Cost CachedAttention::cost() const {

@@ -6,13 +6,15 @@
 namespace hg {
 
 /// The n queries belong to the last n of the P cached positions; each sees the positions up to its
-/// own.
+/// own. With a sink, one more logit without a value takes part in each softmax (ops/sink.h).
 struct CachedAttention {
   static constexpr std::string_view name = "cached_attention";
   Tensor o;          // [n, KV, G, D] contiguous
   ConstTensor q;     // [n, KV, G, D] contiguous
   ConstTensor k, v;  // [P, KV, 1, D] contiguous
   float scale;
+  bool sink = false;
+  ConstTensor sinks = {};  // [KV, G]; absent: all 0
 
   void check() const;
   Cost cost() const;

@@ -2,6 +2,7 @@
 #include "ops/cached_attention.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/parallel.h"
 #include "ops/cpu/dtypes.h"
@@ -28,8 +29,12 @@ void attend(const CachedAttention& op, Context& ctx) {
       });
       p[s] = op.scale * reduce_add(dot);
     }
-    const F32 largest = splat(*std::max_element(p, p + visible));
-    float sum = 0;
+    float largest = *std::max_element(p, p + visible), sum = 0;
+    if (op.sink) {
+      const float sink = op.sinks ? static_cast<float>(op.sinks.as<T>()[head]) : 0.0F;
+      largest = std::max(largest, sink);
+      sum = std::exp(sink - largest);
+    }
     for_lanes(visible, [&](std::int64_t s, auto lanes) {
       const F32 e = exp(load(p + s, lanes) - largest);
       store(p + s, e, lanes);
