@@ -53,23 +53,24 @@ const char* name_of(SpikeEvent::Kind kind) {
   return "";
 }
 
-/// What LossSeries says about its file, in words.
+/// What LossSeries says about its file, and what became of it.
 struct Remark {
   const char* key;
+  const char* name;
   const LossSeries::Lines& lines;
-  std::string words;
+  std::string outcome;
 };
 
 std::vector<Remark> list_remarks(const LossSeries& series) {
   return {
-      {"not_finite", series.not_finite, "losses are not finite; events of their own, in no score"},
-      {"not_positive", series.not_positive, "losses are 0 or less; in scores, not in events"},
-      {"unsorted", series.unsorted, "steps are lower than in the line before; sorted"},
-      {"repeated", series.repeated, "steps appear again; the last line of each counts"},
-      {"gaps", series.gaps,
-       fmt::format("gaps, {} steps missing; windows count values, not steps",
-                   series.missing_steps)},
-      {"unfinished", series.unfinished, "line at the end is unfinished; ignored"},
+      {"not_finite", "losses that are not finite", series.not_finite,
+       "events of their own, in no score"},
+      {"not_positive", "losses of 0 or less", series.not_positive, "in scores, not in events"},
+      {"unsorted", "steps below the line before", series.unsorted, "sorted"},
+      {"repeated", "steps that were there before", series.repeated, "the last line counts"},
+      {"gaps", "gaps", series.gaps,
+       fmt::format("{} steps missing; windows count values, not steps", series.missing_steps)},
+      {"unfinished", "unfinished line at the end", series.unfinished, "ignored"},
   };
 }
 
@@ -88,8 +89,8 @@ void print_remark(const Remark& remark) {
     lines += fmt::format("{}{}", lines.empty() ? "" : ", ", line);
   }
   const bool more = remark.lines.count > std::ssize(remark.lines.first);
-  fmt::print("  note: {} {} (line {}{})\n", remark.lines.count, remark.words, lines,
-             more ? ", ..." : "");
+  fmt::print("  {}: {} (line {}{}), {}\n", remark.name, remark.lines.count, lines,
+             more ? ", ..." : "", remark.outcome);
 }
 
 void print_score(const Score& score) {
@@ -103,7 +104,7 @@ void print_score(const Score& score) {
 
 /// The `most` highest events, in order of their steps.
 void print_events(std::vector<SpikeEvent> events, std::size_t most) {
-  fmt::print("  {} events by median and MAD", events.size());
+  fmt::print("  events by median and MAD: {}", events.size());
   if (events.size() > most) {
     fmt::print(", the {} highest of them", most);
     const auto height = [](const SpikeEvent& e) {
@@ -134,6 +135,7 @@ void print_report(const std::string& file, const LossSeries& series, std::size_t
   for (const Remark& remark : list_remarks(series)) print_remark(remark);
   for (const Score& score : list_scores(monitor.scores())) print_score(score);
   print_events(all_events(monitor), most_events);
+  if (!monitor.events().ready()) fmt::print("  (spikes are looked for behind the first {} values)\n", SpikeDetector::kWindow);
 }
 
 Json json_report(const std::string& file, const LossSeries& series) {
@@ -142,8 +144,9 @@ Json json_report(const std::string& file, const LossSeries& series) {
                  {"steps", series.points.size()},
                  {"first_step", series.points.front().step},
                  {"last_step", series.points.back().step}};
-  for (const auto& [key, lines, words] : list_remarks(series)) {
-    report["remarks"][key] = {{"count", lines.count}, {"first_lines", lines.first}};
+  for (const Remark& remark : list_remarks(series)) {
+    report["remarks"][remark.key] = {{"count", remark.lines.count},
+                                     {"first_lines", remark.lines.first}};
   }
   report["remarks"]["gaps"]["missing_steps"] = series.missing_steps;
   for (const Score& score : list_scores(monitor.scores())) {
@@ -193,7 +196,7 @@ void add_spikes(CLI::App& app) {
                    "Run folders, metrics.jsonl, or tables of step, loss and perhaps grad_norm")
       ->required();
   command->add_option("--events", options->most_events, "Events shown of each file, the highest");
-  command->add_flag("--json", options->json, "Everything, for programs");
+  command->add_flag("--json", options->json, "The same as JSON, with all events");
   command->callback([options] { report(*options); });
 }
 
