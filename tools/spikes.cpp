@@ -135,7 +135,8 @@ void print_report(const std::string& file, const LossSeries& series, std::size_t
   for (const Remark& remark : list_remarks(series)) print_remark(remark);
   for (const Score& score : list_scores(monitor.scores())) print_score(score);
   print_events(all_events(monitor), most_events);
-  if (!monitor.events().ready()) fmt::print("  (spikes are looked for behind the first {} values)\n", SpikeDetector::kWindow);
+  if (!monitor.events().ready())
+    fmt::print("  (spikes are looked for behind the first {} values)\n", SpikeDetector::kWindow);
 }
 
 Json json_report(const std::string& file, const LossSeries& series) {
