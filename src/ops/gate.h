@@ -6,6 +6,9 @@
 
 namespace hg {
 
+/// From a gate's logit to its score. ns_sigmoid(x) = 0.5 + 0.5 sigmoid(x): never below a half.
+enum class Activation { sigmoid, silu, ns_sigmoid, identity };
+
 /// y = o * sigmoid(logits). Elementwise: one logit per element, E = D; headwise: one per head, E
 /// = 1.
 struct GateForward {
