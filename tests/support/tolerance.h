@@ -17,6 +17,10 @@ constexpr double rounding(DType dtype) { return dtype == DType::bf16 ? 8e-3 : 1e
 /// Sums of the same terms in another order, f32, at the lengths that tests use.
 inline constexpr double kReordered = 2e-6;
 
+/// Values that an op measures in f32 against the same in f64: single roundings, and sums of up to
+/// some hundred terms before f64 takes over.
+inline constexpr double kMeasured = 1e-5;
+
 /// Gradients of the whole model against PyTorch, f32, relative error in norm per tensor.
 inline constexpr double kPyTorchF32 = 1e-4;
 

@@ -19,6 +19,21 @@ HG_INLINE F32 activate(F32 z) {
   return z;
 }
 
+/// The same, chosen at run time: for code that is not worth making four times.
+HG_INLINE F32 activate(Activation activation, F32 z) {
+  switch (activation) {
+    case Activation::sigmoid:
+      return activate<Activation::sigmoid>(z);
+    case Activation::silu:
+      return activate<Activation::silu>(z);
+    case Activation::ns_sigmoid:
+      return activate<Activation::ns_sigmoid>(z);
+    case Activation::identity:
+      return z;
+  }
+  return z;
+}
+
 template <Activation kActivation>
 HG_INLINE ValueAndSlope activate_with_slope(F32 z) {
   if constexpr (kActivation == Activation::identity) return {z, splat(1.0F)};
