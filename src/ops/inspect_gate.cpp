@@ -19,19 +19,23 @@ void GateScores::check() const {
 }
 
 Cost GateScores::cost() const {
-  const auto passes = static_cast<double>(RadixTree::kLevels);
-  return {.flops = passes * 4.0 * static_cast<double>(logits.numel()),
-          .bytes = passes * static_cast<double>(logits.bytes())};
+  return {.flops = 5.0 * static_cast<double>(logits.numel()),
+          .bytes = static_cast<double>(logits.bytes())};
 }
 
 GateScores::Scratch GateScores::scratch(Context& ctx) const {
-  const std::int64_t count = logits.dim(1) * logits.dim(2);
+  const std::int64_t count = logits.dim(1) * logits.dim(2), tokens_count = logits.dim(0);
   // A tree follows what its head wants, and what all heads together do.
   const std::int64_t tree = RadixTree::size(2 * kWantedKeys);
-  return {
-      .trees = ctx.scratch.allocate("gate score counts", DType::i32, {count, tree}),
-      .wanted = ctx.scratch.allocate("gate score ranks", DType::i32, {count + 1, kWantedKeys, 2}),
-      .tokens = ctx.scratch.allocate("gate score sums", DType::f32, {count, logits.dim(0)})};
+  const auto take = [&](std::string_view label, DType dtype, const Shape& shape) {
+    return ctx.scratch.allocate(label, dtype, shape);
+  };
+  return {.scores = take("gate scores", DType::f32, {count, tokens_count * logits.dim(3)}),
+          .ranges = take("gate score ranges", DType::f32, {count, 2}),
+          .tokens = take("gate score sums", DType::f32, {count, tokens_count}),
+          .trees = take("gate score counts", DType::i32, {count, tree}),
+          .wanted = take("gate score ranks", DType::i32, {count + 1, kWantedKeys, 2}),
+          .kept = take("gate score ranks", DType::i32, {count})};
 }
 
 void GateScores::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }

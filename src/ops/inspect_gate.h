@@ -38,9 +38,12 @@ struct GateScores {
   void cpu(Context& ctx) const;
 
   struct Scratch {
+    Tensor scores;  // [KV G, T E] f32
+    Tensor ranges;  // [KV G, 2] f32: lowest and highest score
+    Tensor tokens;  // [KV G, T] f32: sums over elements
     Tensor trees;   // [KV G, elements of a RadixTree] i32
     Tensor wanted;  // [KV G + 1, order statistics, 2] i32
-    Tensor tokens;  // [KV G, T] f32: sums over elements
+    Tensor kept;    // [KV G] i32
   };
   Scratch scratch(Context& ctx) const;
 };

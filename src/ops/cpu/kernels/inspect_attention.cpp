@@ -1,0 +1,73 @@
+// CPU bodies of ops/inspect_attention.h: one score for each query, or all in f32; bf16 is widened
+// while packing.
+#include "ops/cpu/kernels/inspect_attention.h"
+
+#include <cmath>
+
+#include "ops/cpu/dtypes.h"
+
+namespace hg {
+namespace {
+
+constexpr std::int64_t kPiece = FirstTokenShare::kTokensPerPiece;
+
+/// One head's shares in tokens [begin, end): their sum, and that of the later positions.
+template <class T>
+std::array<double, 2> sum_shares(const FirstTokenShare& op, std::span<const std::int32_t> bounds,
+                                 Range tokens, std::int64_t head) {
+  const std::int64_t j = head / op.q.dim(2), g = head % op.q.dim(2), d = op.q.dim(3);
+  const auto q = head_rows<T>(op.q, j, g), k = head_rows<T>(op.k, j);
+  const float* lse = op.lse.as<float>() + head * op.q.dim(0);
+  const auto* positions = op.positions.as<std::int32_t>();
+  std::array<double, 2> sums{};
+  for_documents(bounds, tokens, [&](Range document) {
+    const T* first = k[document.begin];
+    const std::int64_t end = std::min(tokens.end, document.end);
+    for (std::int64_t t = std::max(tokens.begin, document.begin); t < end; ++t) {
+      F32 dot{};
+      for_lanes(d, [&](std::int64_t i, auto lanes) {
+        dot += load(q[t] + i, lanes) * load(first + i, lanes);
+      });
+      const float share = std::exp(op.scale * reduce_add(dot) - lse[t]);
+      sums[0] += share;
+      if (positions[t] >= FirstTokenShare::kEarly) sums[1] += share;
+    }
+  });
+  return sums;
+}
+
+}  // namespace
+
+template <>
+void cpu_kernel<kIsa>(const FirstTokenShare& op, Context& ctx) {
+  const std::int64_t tokens = op.q.dim(0), heads = op.q.dim(1) * op.q.dim(2);
+  const auto bounds = checked_documents(op.documents, tokens);
+  const ArenaScope scope(ctx.scratch);
+  const Tensor room = op.scratch(ctx);
+  auto* partials = room.as<float>();
+  for_float_type(op.q.dtype(), [&]<class T>() {
+    parallel_ranges(tokens, kPiece, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t head = 0; head < heads; ++head) {
+        const auto sums = sum_shares<T>(op, bounds, {begin, end}, head);
+        float* partial = partials + (begin / kPiece * heads + head) * 2;
+        for (std::size_t i = 0; i < 2; ++i) partial[i] = static_cast<float>(sums[i]);
+      }
+    });
+  });
+  const std::span positions(op.positions.as<std::int32_t>(), static_cast<std::size_t>(tokens));
+  const auto late = std::ranges::count_if(
+      positions, [](std::int32_t position) { return position >= FirstTokenShare::kEarly; });
+  for (std::int64_t i = 0; i < 2 * heads; ++i) {
+    double sum = 0;
+    for (std::int64_t p = 0; p < room.dim(0); ++p) sum += partials[p * 2 * heads + i];
+    op.out.as<float>()[i] =
+        static_cast<float>(sum / static_cast<double>(i % 2 == 0 ? tokens : late));
+  }
+}
+
+template <>
+void cpu_kernel<kIsa>(const AttentionEntropy& op, Context& ctx) {
+  for_float_type(op.q.dtype(), [&]<class T>() { attention_entropy<VectorProducts, T>(op, ctx); });
+}
+
+}  // namespace hg

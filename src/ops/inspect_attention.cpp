@@ -1,0 +1,67 @@
+#include "ops/inspect_attention.h"
+
+#include "core/parallel.h"
+#include "ops/cpu/attention_scratch.h"
+#include "ops/cpu/inspect_attention_tiles.h"
+#include "ops/cpu/isa.h"
+
+namespace hg {
+namespace {
+
+void check_inputs(const char* op, const ConstTensor& q, const ConstTensor& k,
+                  const ConstTensor& lse, const ConstTensor& documents, const Tensor& out) {
+  HG_CHECK(q.rank() == 4, "{}: q is {}, expected [T, KV, G, D]", op, q.shape().to_string());
+  HG_CHECK(q.dtype() != DType::i32, "{}: q is i32, expected f32 or bf16", op);
+  check_slice(op, "q", q, q.shape(), q.dtype());
+  check_slice(op, "k", k, {q.dim(0), q.dim(1), 1, q.dim(3)}, q.dtype());
+  check_contiguous(op, "lse", lse, {q.dim(1), q.dim(2), q.dim(0)}, DType::f32);
+  HG_CHECK(documents.rank() == 1 && documents.dim(0) >= 2, "{}: documents is {}, expected [N + 1]",
+           op, documents.shape().to_string());
+  check_contiguous(op, "documents", documents, documents.shape(), DType::i32);
+  check_contiguous(op, "out", out, {q.dim(1) * q.dim(2), 2}, DType::f32);
+}
+
+}  // namespace
+
+void FirstTokenShare::check() const {
+  check_inputs(name.data(), q, k, lse, documents, out);
+  check_contiguous(name.data(), "positions", positions, {q.dim(0)}, DType::i32);
+}
+
+Cost FirstTokenShare::cost() const {
+  return {.flops = 2.0 * static_cast<double>(q.numel()), .bytes = static_cast<double>(q.bytes())};
+}
+
+Tensor FirstTokenShare::scratch(Context& ctx) const {
+  const std::int64_t pieces = (q.dim(0) + kTokensPerPiece - 1) / kTokensPerPiece;
+  return ctx.scratch.allocate("first token sums", DType::f32, {pieces, q.dim(1) * q.dim(2), 2});
+}
+
+void FirstTokenShare::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
+
+void AttentionEntropy::check() const {
+  check_inputs(name.data(), q, k, lse, documents, out);
+  HG_CHECK(scale > 0, "{}: scale is {}, expected a positive number", name, scale);
+}
+
+Cost AttentionEntropy::cost() const {
+  return {.flops = static_cast<double>(longest) * static_cast<double>(q.numel()),
+          .bytes = static_cast<double>(q.bytes() + k.bytes())};
+}
+
+AttentionEntropy::Scratch AttentionEntropy::scratch(Context& ctx) const {
+  const std::int64_t pieces = (q.dim(0) + kSmallestBlock - 1) / kSmallestBlock;
+  return {.blocks = ctx.scratch.allocate("attention blocks", DType::f32,
+                                         {num_threads(), attention_scratch(q.dim(3), 3, 2, 3)}),
+          .partials = ctx.scratch.allocate("attention entropy sums", DType::f32,
+                                           {q.dim(1) * q.dim(2), pieces, 2})};
+}
+
+void AttentionEntropy::cpu(Context& ctx) const {
+  if (ctx.cpu.amx_bf16 && fits_tiles(q.dtype(), q.dim(3))) {
+    return attention_on_tiles<Isa::avx512>(*this, ctx, TileUnit::amx);
+  }
+  dispatch_cpu(*this, ctx);
+}
+
+}  // namespace hg

@@ -1,0 +1,57 @@
+// Where attention looks: at the first token, as a sink does, or spread over many. Forward only.
+#pragma once
+
+#include "ops/op.h"
+
+namespace hg {
+
+/// The share of each query's attention that goes to the first token of its document:
+///   exp(scale q[t, j, g] . k[first, j] - lse[j, g, t]).
+/// NaN, if a query, a first key or an lse that counts holds one.
+struct FirstTokenShare {
+  static constexpr std::string_view name = "first_token_share";
+  static constexpr std::int64_t kEarly = 64;  ///< tokens that have few others to look at
+
+  Tensor out;        // [KV G, 2] f32: means over all queries; over those at positions >= kEarly,
+                     // NaN if there are none
+  ConstTensor q, k;  // [T, KV, G, D] and [T, KV, 1, D]: only D is contiguous
+  ConstTensor lse;   // [KV, G, T] f32, of AttentionForward
+  ConstTensor documents;  // [N + 1] i32, see Batch
+  ConstTensor positions;  // [T] i32
+  float scale;
+
+  void check() const;
+  Cost cost() const;
+  void cpu(Context& ctx) const;
+  /// Sums over pieces of the tokens, [pieces, KV G, 2] f32.
+  Tensor scratch(Context& ctx) const;
+  static constexpr std::int64_t kTokensPerPiece = 64;
+};
+
+/// How widely each query looks: the entropy -sum_s p_s ln p_s of its attention
+///   p_s = exp(scale q[t, j, g] . k[s, j] - lse[j, g, t])
+/// over keys s <= t of its document, in nats; and the largest score. Both are NaN for a head with a
+/// score or lse that is NaN, or a score that is +infinity.
+struct AttentionEntropy {
+  static constexpr std::string_view name = "attention_entropy";
+
+  Tensor out;             // [KV G, 2] f32: mean over queries; largest scale q . k
+  ConstTensor q, k;       // [T, KV, G, D] and [T, KV, 1, D]: only D is contiguous
+  ConstTensor lse;        // [KV, G, T] f32, of AttentionForward
+  ConstTensor documents;  // [N + 1] i32, see Batch
+  std::int64_t longest;   // no document has more tokens
+  float scale;            // positive
+
+  void check() const;
+  Cost cost() const;  ///< of documents of the longest length: an upper bound
+  void cpu(Context& ctx) const;
+
+  struct Scratch {
+    Tensor blocks;    // of one task, [workers, bytes / 4] f32
+    Tensor partials;  // by head and block of tokens, [KV G, pieces, 2] f32
+  };
+  Scratch scratch(Context& ctx) const;
+  static constexpr std::int64_t kSmallestBlock = 64;  // of any kernel
+};
+
+}  // namespace hg

@@ -1,0 +1,27 @@
+#include "ops/inspect_optimizer.h"
+
+#include "ops/cpu/isa.h"
+
+namespace hg {
+
+void UpdateNorms::check() const {
+  const Shape shape{master.dim(0)};
+  check_contiguous(name.data(), "out", out, {kSums}, DType::f32);
+  check_contiguous(name.data(), "master", master, shape, DType::f32);
+  check_contiguous(name.data(), "m", m, shape, DType::f32);
+  check_contiguous(name.data(), "v", v, shape, DType::f32);
+  check_contiguous(name.data(), "gradient", gradient, shape, DType::f32);
+  HG_CHECK(step >= 1, "{}: step is {}, expected 1 or more", name, step);
+  HG_CHECK(lr * weight_decay < 1,
+           "{}: lr * weight_decay is {}, expected less than 1: the weights before are lost", name,
+           lr * weight_decay);
+}
+
+Cost UpdateNorms::cost() const {
+  return {.flops = 13.0 * static_cast<double>(master.numel()),
+          .bytes = 4.0 * static_cast<double>(master.bytes())};
+}
+
+void UpdateNorms::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
+
+}  // namespace hg
