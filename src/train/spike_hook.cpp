@@ -12,7 +12,7 @@ SpikeMonitor monitor_of(const std::filesystem::path& history) {
   return monitor_spikes(parse_loss_json_lines(read_file(history), history.string()).points);
 }
 
-/// "steps 120 to 131: 0.534 nats above the median of 2.310, at step 122"
+/// "from step 120 for 12 steps: 0.534 nats above the median of 2.310, at step 122"
 std::string describe(const SpikeEvent& event) {
   const char* state = event.open                              ? ", not over when the run ended"
                       : event.kind == SpikeEvent::Kind::shift ? ", and did not come back"
