@@ -1,7 +1,5 @@
 #include "train/spike_hook.h"
 
-#include <cmath>
-
 #include "train/loss_series.h"
 
 namespace hg {
@@ -18,8 +16,7 @@ std::string describe(const SpikeEvent& event) {
                       : event.kind == SpikeEvent::Kind::shift ? ", and did not come back"
                                                               : "";
   return fmt::format(
-      "from step {} for {} steps{}: {:.3f} nats above the median of {:.3f}, at step "
-      "{}",
+      "from step {} for {} steps{}: {:.3f} nats above the median of {:.3f}, at step {}",
       event.start, event.steps(), state, event.height, event.loss - event.height, event.peak);
 }
 
