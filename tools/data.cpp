@@ -1,8 +1,7 @@
 // headgate data: from text to token files, and a look into them.
-#include <chrono>
-
 #include "commands.h"
 #include "core/check.h"
+#include "core/clock.h"
 #include "data/bpe_trainer.h"
 #include "data/convert.h"
 #include "data/token_file.h"
@@ -36,10 +35,6 @@ struct CorpusArguments {
   }
 };
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 void add_tokenize(CLI::App& data) {
   auto* command = data.add_subcommand("tokenize", "Encode text into Megatron .bin/.idx files");
   const auto corpus = std::make_shared<CorpusArguments>();
@@ -51,7 +46,7 @@ void add_tokenize(CLI::App& data) {
       ->required();
   command->add_option("--validation", options->validation, "Share of documents held out");
   command->callback([corpus, options, tokenizer] {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     options->files = corpus->paths();
     options->corpus = corpus->options;
     const auto model = load_tokenizer(*tokenizer);
@@ -108,7 +103,7 @@ void add_train_tokenizer(CLI::App& data) {
                       "Ids, with 256 bytes and the end-of-document id");
   command->add_option("--output", *output, "tokenizer.json to write")->required();
   command->callback([corpus, vocab_size, output] {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     BpeTrainer trainer;
     read_corpus(corpus->paths(), corpus->options, std::size_t{4} << 20,
                 [&](std::vector<Document>& run) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/clock.h"
 #include "core/random.h"
 #include "data/packer.h"
 #include "ops/linear.h"
@@ -10,8 +11,6 @@
 
 namespace hg {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 struct Size {
   std::string_view name;
@@ -94,11 +93,10 @@ double measure_gemm_ceiling(const CpuInfo& cpu, DType dtype) {
   // neighbours.
   constexpr double kSeconds = 0.7;
   const auto begin = Clock::now();
-  for (int i = 0; i < 20 || std::chrono::duration<double>(Clock::now() - begin).count() < kSeconds;
-       ++i) {
+  for (int i = 0; i < 20 || seconds_since(begin) < kSeconds; ++i) {
     const auto start = Clock::now();
     run(ctx, product);
-    if (i > 1) best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
+    if (i > 1) best = std::min(best, seconds_since(start));
   }
   return product.cost().flops / best;
 }
@@ -131,7 +129,7 @@ BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int
     const double clip = std::min(1.0, config.training.max_grad_norm / norm);
     adamw_step(model->ctx, model->store, config.optimizer, config.optimizer.lr,
                clip / static_cast<double>(tokens), i + 1);
-    if (i >= warmup) seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    if (i >= warmup) seconds.push_back(seconds_since(start));
     result.last_loss = mean(losses.loss);
     if (i == 0) result.first_loss = result.last_loss;
   }

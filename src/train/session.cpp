@@ -1,8 +1,8 @@
 #include "train/session.h"
 
-#include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "core/clock.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "core/parallel.h"
@@ -98,7 +98,7 @@ void check_vocabulary(const RunConfig& config, const Tokenizer& tokenizer) {
 }  // namespace
 
 SessionSummary train(const RunConfig& config, const SessionOptions& options) {
-  const auto start_time = std::chrono::steady_clock::now();
+  const auto start_time = Clock::now();
   if (config.training.threads > 0) set_num_threads(static_cast<int>(config.training.threads));
   const CpuInfo cpu = detect_cpu();
   const auto checkpoint = choose_start(config, options.folder);
@@ -153,8 +153,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   return {.steps = trainer.state().step - state.step,
           .tokens = trainer.state().tokens - state.tokens,
-          .seconds =
-              std::chrono::duration<double>(std::chrono::steady_clock::now() - start_time).count(),
+          .seconds = seconds_since(start_time),
           .first_validation_loss = validation != nullptr ? validation->first_loss() : kNone,
           .last_validation_loss = validation != nullptr ? validation->loss() : kNone,
           .checkpoint = newest_checkpoint(options.folder / "checkpoints").value_or(fs::path())};

@@ -1,7 +1,5 @@
 #include "train/spike_hook.h"
 
-#include <cmath>
-
 #include "train/loss_series.h"
 
 namespace hg {
@@ -12,14 +10,13 @@ SpikeMonitor monitor_of(const std::filesystem::path& history) {
   return monitor_spikes(parse_loss_json_lines(read_file(history), history.string()).points);
 }
 
-/// "steps 120 to 131: 0.534 nats above the median of 2.310, at step 122"
+/// "from step 120 for 12 steps: 0.534 nats above the median of 2.310, at step 122"
 std::string describe(const SpikeEvent& event) {
   const char* state = event.open                              ? ", not over when the run ended"
                       : event.kind == SpikeEvent::Kind::shift ? ", and did not come back"
                                                               : "";
   return fmt::format(
-      "from step {} for {} steps{}: {:.3f} nats above the median of {:.3f}, at step "
-      "{}",
+      "from step {} for {} steps{}: {:.3f} nats above the median of {:.3f}, at step {}",
       event.start, event.steps(), state, event.height, event.loss - event.height, event.peak);
 }
 

@@ -1,18 +1,12 @@
 #include "train/trainer.h"
 
-#include <chrono>
 #include <cmath>
 
+#include "core/clock.h"
 #include "train/optimizer.h"
 
 namespace hg {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 LrSchedule make_schedule(const RunConfig& config) {
   const auto& scheduler = config.lr_scheduler;

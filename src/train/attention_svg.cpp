@@ -1,0 +1,234 @@
+#include "train/attention_svg.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/check.h"
+#include "train/token_label.h"
+
+namespace hg {
+namespace {
+
+constexpr int kLevels = 64;
+constexpr std::size_t kLabelColumns = 12;
+
+/// viridis (van der Walt and Smith, 2015, CC0) at 0, 1/9, ... 1; between them it is almost linear.
+constexpr std::array<std::array<int, 3>, 10> kViridis = {{{68, 1, 84},
+                                                          {72, 40, 120},
+                                                          {62, 74, 137},
+                                                          {49, 104, 142},
+                                                          {38, 130, 142},
+                                                          {31, 158, 137},
+                                                          {53, 183, 121},
+                                                          {109, 205, 89},
+                                                          {180, 222, 44},
+                                                          {253, 231, 37}}};
+
+std::string color_of(int level) {
+  const double at = 9.0 * level / (kLevels - 1);
+  const auto low = std::min<std::size_t>(static_cast<std::size_t>(at), 8);
+  std::array<int, 3> color;
+  for (std::size_t c = 0; c < 3; ++c) {
+    const double step = kViridis[low + 1][c] - kViridis[low][c];
+    color[c] = static_cast<int>(std::lround(kViridis[low][c] + (at - double(low)) * step));
+  }
+  return fmt::format("#{:02x}{:02x}{:02x}", color[0], color[1], color[2]);
+}
+
+int level_of(float value) {
+  return std::clamp(static_cast<int>(std::lround(value * (kLevels - 1))), 0, kLevels - 1);
+}
+
+void check(const AttentionMaps& maps) {
+  const auto& [layers, heads, tokens, values, labels, numbers] = maps;
+  HG_CHECK(layers > 0 && heads > 0, "attention maps of {} layers and {} heads", layers, heads);
+  HG_CHECK(0 < tokens && tokens <= AttentionMaps::kMostTokens,
+           "attention maps of {} tokens, expected 1 to {}", tokens, AttentionMaps::kMostTokens);
+  HG_CHECK(std::ssize(values) == layers * heads * tokens * tokens,
+           "{} values for attention maps of {} layers, {} heads and {} tokens", values.size(),
+           layers, heads, tokens);
+  HG_CHECK(std::ssize(labels) == tokens, "{} labels for {} tokens", labels.size(), tokens);
+  HG_CHECK(numbers.empty() || std::ssize(numbers) == layers, "{} layer numbers for {} layers",
+           numbers.size(), layers);
+  constexpr float kRounding = 1e-3F;  // of a sum of probabilities in bf16
+  for (std::int64_t i = 0; i < std::ssize(values); ++i) {
+    const std::int64_t key = i % tokens, query = i / tokens % tokens;
+    const float value = values[static_cast<std::size_t>(i)];
+    HG_CHECK(key > query || (value >= 0 && value <= 1 + kRounding),
+             "attention of query {} on key {} is {}, expected a probability", query, key, value);
+  }
+}
+
+std::vector<float> mean_of_heads(const AttentionMaps& maps, std::int64_t layer) {
+  const auto size = static_cast<std::size_t>(maps.tokens * maps.tokens);
+  std::vector<float> mean(size);
+  for (std::size_t i = 0; i < size; ++i) {
+    double sum = 0;
+    for (std::int64_t head = 0; head < maps.heads; ++head) sum += double{maps.map(layer, head)[i]};
+    mean[i] = static_cast<float>(sum / static_cast<double>(maps.heads));
+  }
+  return mean;
+}
+
+/// Sizes and places, in pixels.
+struct Layout {
+  static constexpr std::int64_t kGap = 24, kTitle = 22, kTitleWidth = 320, kHeader = 60;
+  static constexpr std::int64_t kHeaderWidth = 620;
+
+  std::int64_t columns, rows;  // of panels
+  std::int64_t tokens, cell;   // cells are square
+  std::int64_t label = 0;      // length of the longest label
+
+  Layout(const AttentionMaps& maps, Panels panels)
+      : columns(panels == Panels::heads ? maps.heads : std::min<std::int64_t>(maps.layers, 4)),
+        rows(panels == Panels::heads ? maps.layers : (maps.layers + columns - 1) / columns),
+        tokens(maps.tokens),
+        cell(std::clamp<std::int64_t>(480 / tokens, 7, 24)) {}
+
+  double font() const { return std::min(0.85 * static_cast<double>(cell), 12.0); }
+  std::int64_t side() const { return cell * tokens; }
+  /// Of a panel with its labels, title and margin.
+  std::int64_t width() const { return std::max(label + side(), kTitleWidth) + kGap; }
+  std::int64_t height() const { return kTitle + side() + label + kGap; }
+};
+
+template <class... Args>
+void append(std::string& svg, fmt::format_string<Args...> format, Args&&... args) {
+  fmt::format_to(std::back_inserter(svg), format, std::forward<Args>(args)...);
+}
+
+std::int64_t columns_of(std::string_view label) {
+  const auto begins = [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; };
+  const std::int64_t characters = std::ranges::count_if(label, begins);  // "&lt;" is four: enough
+  return std::min(characters, static_cast<std::int64_t>(kLabelColumns));
+}
+
+void append_head(std::string& svg, const Layout& layout) {
+  append(svg,
+         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" "
+         "viewBox=\"0 0 {0} {1}\" font-family=\"DejaVu Sans Mono,Menlo,Consolas,monospace\" "
+         "font-size=\"12\" fill=\"#333\">\n<style>.m{{fill:none;shape-rendering:crispEdges}}",
+         std::max(Layout::kGap + layout.columns * layout.width(), Layout::kHeaderWidth),
+         Layout::kHeader + layout.rows * layout.height());
+  for (int level = 0; level < kLevels; ++level) {
+    append(svg, ".v{}{{stroke:{}}}", level, color_of(level));
+  }
+  append(svg, "</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
+}
+
+/// What every panel shows: both axes, keys below and read downwards, and the cells at level 0.
+void append_shared(std::string& svg, const Layout& layout, std::span<const std::string> labels) {
+  const auto append_axis = [&](std::int64_t x, double direction) {
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+      const double y = direction * static_cast<double>(layout.cell) * (static_cast<double>(i) + .5);
+      append(svg, "<text x=\"{}\" y=\"{:g}\" dy=\".35em\">{}</text>\n", x, y, labels[i]);
+    }
+  };
+  append(svg, "<defs>\n<g id=\"labels\" font-size=\"{:.1f}\"><g text-anchor=\"end\">\n",
+         layout.font());
+  append_axis(-5, 1);
+  append(svg, "</g><g transform=\"rotate(90)\">\n");
+  append_axis(layout.side() + 5, -1);
+  append(svg, "</g></g>\n<path id=\"zero\" fill=\"{}\" d=\"M0 0", color_of(0));
+  for (std::int64_t i = 0; i < layout.tokens; ++i) append(svg, "h1v1");
+  append(svg, "H0z\"/>\n</defs>\n");
+}
+
+void append_color_bar(std::string& svg) {
+  append(svg, "<g transform=\"translate({},14)\"><linearGradient id=\"viridis\">", Layout::kGap);
+  for (int i = 0; i < 10; ++i) {
+    append(svg, "<stop offset=\"{:.4f}\" stop-color=\"{}\"/>", i / 9.0, color_of(7 * i));
+  }
+  append(svg, "</linearGradient><rect width=\"240\" height=\"12\" fill=\"url(#viridis)\"/>\n");
+  for (const int quarter : {0, 1, 2, 3, 4}) {
+    append(svg, "<text x=\"{}\" y=\"26\" text-anchor=\"middle\" font-size=\"10\">{:g}</text>",
+           60 * quarter, quarter / 4.0);
+  }
+  append(svg,
+         "\n<text x=\"256\" y=\"10\">attention of a query (row) on a key (column)</text></g>\n");
+}
+
+/// A path of horizontal strokes for each level: the runs of cells that have it.
+std::array<std::string, kLevels> paths_of(std::span<const float> map, std::int64_t tokens) {
+  std::array<std::string, kLevels> paths;
+  for (std::int64_t query = 0; query < tokens; ++query) {
+    const auto row = map.subspan(static_cast<std::size_t>(query * tokens));
+    const auto level = [&](std::int64_t key) {
+      return level_of(row[static_cast<std::size_t>(key)]);
+    };
+    for (std::int64_t begin = 0, end = 0; begin <= query; begin = end) {
+      for (end = begin + 1; end <= query && level(end) == level(begin);) ++end;
+      append(paths[static_cast<std::size_t>(level(begin))], "M{} {}h{}", begin, query, end - begin);
+    }
+  }
+  return paths;
+}
+
+void append_panel(std::string& svg, const Layout& layout, std::int64_t index,
+                  std::span<const float> map, const std::string& title) {
+  append(svg, "<g transform=\"translate({},{})\"><text x=\"{}\" y=\"-8\">{}: first token {:.1f} %",
+         Layout::kGap + index % layout.columns * layout.width() + layout.label,
+         Layout::kHeader + index / layout.columns * layout.height() + Layout::kTitle, -layout.label,
+         title, 100 * first_token_share(map));
+  append(svg,
+         "</text><use href=\"#labels\"/><g class=\"m\" transform=\"scale({})\"><use "
+         "href=\"#zero\"/><g transform=\"translate(0,.5)\">\n",
+         layout.cell);
+  const auto paths = paths_of(map, layout.tokens);
+  for (std::size_t level = 1; level < paths.size(); ++level) {
+    if (!paths[level].empty()) append(svg, "<path class=\"v{}\" d=\"{}\"/>\n", level, paths[level]);
+  }
+  append(svg, "</g></g></g>\n");
+}
+
+}  // namespace
+
+std::span<const float> AttentionMaps::map(std::int64_t layer, std::int64_t head) const {
+  const std::int64_t size = tokens * tokens;
+  return std::span(values).subspan(static_cast<std::size_t>((layer * heads + head) * size),
+                                   static_cast<std::size_t>(size));
+}
+
+double first_token_share(std::span<const float> map) {
+  const auto tokens = static_cast<std::size_t>(std::lround(std::sqrt(map.size())));
+  double sum = 0;
+  for (std::size_t query = 0; query < tokens; ++query) sum += double{map[query * tokens]};
+  return sum / static_cast<double>(tokens);
+}
+
+std::string attention_svg(const AttentionMaps& maps, Panels panels) {
+  check(maps);
+  Layout layout(maps, panels);
+  std::vector<std::string> labels;
+  std::int64_t longest = 0;
+  for (const auto& text : maps.labels) {
+    labels.push_back(token_label(text, kLabelColumns));
+    longest = std::max(longest, columns_of(labels.back()));
+  }
+  layout.label = 8 + std::lround(0.62 * layout.font() * static_cast<double>(longest));
+
+  std::string svg;
+  append_head(svg, layout);
+  append_shared(svg, layout, labels);
+  append_color_bar(svg);
+  std::int64_t index = 0;
+  for (std::int64_t layer = 0; layer < maps.layers; ++layer) {
+    const std::int64_t number =
+        maps.layer_numbers.empty() ? layer : maps.layer_numbers[static_cast<std::size_t>(layer)];
+    if (panels == Panels::layers) {
+      append_panel(svg, layout, index++, mean_of_heads(maps, layer),
+                   fmt::format("layer {}, mean of heads", number));
+      continue;
+    }
+    for (std::int64_t head = 0; head < maps.heads; ++head) {
+      append_panel(svg, layout, index++, maps.map(layer, head),
+                   fmt::format("layer {}, head {}", number, head));
+    }
+  }
+  return svg + "</svg>\n";
+}
+
+}  // namespace hg
