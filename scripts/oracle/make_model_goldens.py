@@ -16,11 +16,14 @@ from safetensors.torch import save_file
 OUT = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden"
 BASE = dict(vocab_size=61, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
             head_dim=16, intermediate_size=40, max_position_embeddings=32, rope_theta=10000.0,
-            partial_rotary_factor=1.0, tie_word_embeddings=True, gate="elementwise", qk_norm=True, z_loss=0.0)
+            partial_rotary_factor=1.0, tie_word_embeddings=True, gate="elementwise", qk_norm=True, z_loss=0.0,
+            sandwich_norm=False, residual_clip=0.0)
 CASES = {
     "elementwise": {},
     "headwise": dict(gate="headwise", num_key_value_heads=1, z_loss=1e-2),
     "none_untied": dict(gate="none", tie_word_embeddings=False, qk_norm=False, partial_rotary_factor=0.5),
+    # No branch output lies within a hundredth of this limit, so that rounding to bf16 carries none across it.
+    "sandwich_clip": dict(gate="none", intermediate_size=24, sandwich_norm=True, residual_clip=3.3),
 }
 DOCUMENTS = [0, 9, 10, 24]  # three documents of 9, 1 and 14 tokens
 EPS = 1e-6
@@ -40,6 +43,9 @@ def parameters(c):
             shapes[p + "attention.q_norm.weight"] = (d,)
             shapes[p + "attention.k_norm.weight"] = (d,)
         shapes[p + "attention.out.weight"] = (h, heads * d)
+        if c["sandwich_norm"]:
+            shapes[p + "attention.sandwich_norm.weight"] = (h,)
+            shapes[p + "mlp.sandwich_norm.weight"] = (h,)
         shapes[p + "mlp.norm.weight"] = (h,)
         shapes[p + "mlp.gate_up.weight"] = (2 * f, h)
         shapes[p + "mlp.down.weight"] = (h, f)
@@ -91,6 +97,12 @@ def mlp(x, p, prefix):
     return (F.silu(gate) * up) @ p[prefix + "down.weight"].T
 
 
+def branch_output(y, p, prefix, c):
+    if c["sandwich_norm"]:
+        y = rms_norm(y, p[prefix + "sandwich_norm.weight"])
+    return y.clamp(-c["residual_clip"], c["residual_clip"]) if c["residual_clip"] else y
+
+
 def run(c):
     p = parameters(c)
     t = DOCUMENTS[-1]
@@ -108,8 +120,10 @@ def run(c):
     for i in range(c["num_hidden_layers"]):
         prefix = f"layers.{i}."
         normed = rms_norm(x, p[prefix + "attention.norm.weight"])
-        x = x + attention(normed, p, prefix + "attention.", positions, mask, c)
-        x = x + mlp(rms_norm(x, p[prefix + "mlp.norm.weight"]), p, prefix + "mlp.")
+        y = attention(normed, p, prefix + "attention.", positions, mask, c)
+        x = x + branch_output(y, p, prefix + "attention.", c)
+        y = mlp(rms_norm(x, p[prefix + "mlp.norm.weight"]), p, prefix + "mlp.")
+        x = x + branch_output(y, p, prefix + "mlp.", c)
     weight = p["embedding.weight"] if c["tie_word_embeddings"] else p["head.weight"]
     logits = rms_norm(x, p["head.norm.weight"]) @ weight.T
     losses = F.cross_entropy(logits, targets, ignore_index=-1, reduction="none")

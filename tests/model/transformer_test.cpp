@@ -36,6 +36,8 @@ struct Golden {
     config.attention.gate = gate == "none"       ? Gate::none
                             : gate == "headwise" ? Gate::headwise
                                                  : Gate::elementwise;
+    config.sandwich_norm = json.value("sandwich_norm", false);
+    config.residual_clip = json.value("residual_clip", 0.0);
     z_loss = json["z_loss"];
     batch = {.tokens = file.tensor("tokens"),
              .targets = file.tensor("targets"),
@@ -96,7 +98,8 @@ class TransformerTest : public testing::TestWithParam<std::tuple<const char*, Is
   Isa isa = std::get<1>(GetParam());
 };
 INSTANTIATE_TEST_SUITE_P(Goldens, TransformerTest,
-                         testing::Combine(testing::Values("elementwise", "headwise", "none_untied"),
+                         testing::Combine(testing::Values("elementwise", "headwise", "none_untied",
+                                                          "sandwich_clip"),
                                           testing::ValuesIn(isas())));
 
 TEST_P(TransformerTest, LossesAndGradientsAreThoseOfPyTorch) {
