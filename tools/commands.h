@@ -12,5 +12,6 @@ void add_data(CLI::App& app);
 void add_config(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_spikes(CLI::App& app);
 
 }  // namespace hg::tools

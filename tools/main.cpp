@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   hg::tools::add_config(app);
   hg::tools::add_plan(app);
   hg::tools::add_bench(app);
+  hg::tools::add_spikes(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

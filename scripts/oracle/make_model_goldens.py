@@ -3,6 +3,7 @@
 
 The model is written here in plain PyTorch, with autograd, apart from the fused layout of the query, key, value
 and gate rows, which is the project's own: per key/value head [G query heads | key | value | gate logits].
+CASES names what is special about each file; keys are those of the project's configs, with dots between sections.
 Needs torch and safetensors from PyPI:  python scripts/oracle/make_model_goldens.py
 """
 
@@ -14,36 +15,97 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden"
-BASE = dict(vocab_size=61, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-            head_dim=16, intermediate_size=40, max_position_embeddings=32, rope_theta=10000.0,
-            partial_rotary_factor=1.0, tie_word_embeddings=True, gate="elementwise", qk_norm=True, z_loss=0.0,
-            sandwich_norm=False, residual_clip=0.0)
+Z_LOSS = {"headwise": 1e-2}
+BASE = {
+    "vocab_size": 61, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "head_dim": 16, "intermediate_size": 40, "max_position_embeddings": 32, "rope_theta": 10000.0,
+    "partial_rotary_factor": 1.0, "tie_word_embeddings": True, "attention.qk_norm": True,
+    "attention.output_norm": False, "attention.sink": "none", "gate.position": "sdpa",
+    "gate.granularity": "elementwise", "gate.heads": "specific", "gate.mode": "multiplicative",
+    "gate.activation": "sigmoid", "gate.scale": 1.0, "gate.input": "hidden", "gate.input_dims": 0,
+}
+SMALL = {"vocab_size": 29, "hidden_size": 24, "num_hidden_layers": 1, "head_dim": 8, "intermediate_size": 16}
 CASES = {
     "elementwise": {},
-    "headwise": dict(gate="headwise", num_key_value_heads=1, z_loss=1e-2),
-    "none_untied": dict(gate="none", tie_word_embeddings=False, qk_norm=False, partial_rotary_factor=0.5),
-    # No branch output lies within a hundredth of this limit, so that rounding to bf16 carries none across it.
-    "sandwich_clip": dict(gate="none", intermediate_size=24, sandwich_norm=True, residual_clip=3.3),
+    "headwise": {"gate.granularity": "headwise", "num_key_value_heads": 1},
+    "none_untied": {"gate.position": "none", "tie_word_embeddings": False, "attention.qk_norm": False,
+                    "partial_rotary_factor": 0.5},
 }
+CASES |= {name: SMALL | changes for name, changes in {
+    "value": {"gate.position": "value"},
+    "value_headwise": {"gate.position": "value", "gate.granularity": "headwise"},
+    "key": {"gate.position": "key"},
+    "query": {"gate.position": "query"},
+    "rotated_key": {"gate.position": "rotated_key"},
+    "rotated_query_headwise": {"gate.position": "rotated_query", "gate.granularity": "headwise"},
+    "output": {"gate.position": "output"},
+    "mean_scores": {"gate.heads": "mean_scores"},
+    "mean_logits": {"gate.heads": "mean_logits", "gate.activation": "silu"},
+    "shared": {"gate.heads": "shared"},
+    "value_mean_scores": {"gate.position": "value", "gate.heads": "mean_scores"},
+    "additive_silu": {"gate.mode": "additive", "gate.activation": "silu"},
+    "additive_identity": {"gate.mode": "additive", "gate.activation": "identity"},
+    "silu": {"gate.activation": "silu"},
+    "ns_sigmoid": {"gate.activation": "ns_sigmoid"},
+    "scaled": {"gate.scale": 2.0},
+    "learned": {"gate.input": "learned"},
+    "learned_headwise": {"gate.input": "learned", "gate.granularity": "headwise"},
+    "self_silu": {"gate.input": "self"},
+    "state_value": {"gate.position": "value", "gate.input": "state"},
+    "state_value_headwise": {"gate.position": "value", "gate.input": "state", "gate.granularity": "headwise"},
+    "first_dims": {"gate.input_dims": 5, "gate.granularity": "headwise"},
+    "output_norm": {"gate.position": "none", "attention.output_norm": True},
+    "sink_learned": {"gate.position": "none", "attention.sink": "learned"},
+    "sink_off_by_one": {"attention.sink": "off_by_one"},
+    # No branch output lies within a hundredth of this limit, so that rounding to bf16 carries none across it.
+    "sandwich_clip": {"num_hidden_layers": 2, "sandwich_norm": True, "residual_clip": 2.96},
+}.items()}
 DOCUMENTS = [0, 9, 10, 24]  # three documents of 9, 1 and 14 tokens
 EPS = 1e-6
+KV_POSITIONS = ("value", "key", "rotated_key")
+
+
+def gate_shapes(c):
+    """Gate columns of each key/value head in the fused projection, and the shape of a weight of its own."""
+    h, d, kv = c["hidden_size"], c["head_dim"], c["num_key_value_heads"]
+    position, source = c["gate.position"], c["gate.input"]
+    heads = {"output": 1}.get(position, kv if position in KV_POSITIONS else c["num_attention_heads"])
+    width = h if position == "output" else d
+    e = 1 if c["gate.granularity"] == "headwise" else width
+    if position == "none" or source == "self":
+        return 0, None
+    if source == "learned":
+        return 0, (heads, e)
+    if source == "state":
+        return 0, (heads * e, width)
+    dims = c["gate.input_dims"] or h
+    if c["gate.heads"] == "shared":
+        return 0, (e, dims)
+    if position == "output" or c["gate.input_dims"]:
+        return 0, (heads * e, dims)
+    return heads // kv * e, None
 
 
 def parameters(c):
     h, d, f, v = c["hidden_size"], c["head_dim"], c["intermediate_size"], c["vocab_size"]
     kv, heads = c["num_key_value_heads"], c["num_attention_heads"]
-    group = heads // kv
-    gate = {"none": 0, "headwise": 1, "elementwise": d}[c["gate"]]
+    fused, own = gate_shapes(c)
     shapes = {"embedding.weight": (v, h)}
     for i in range(c["num_hidden_layers"]):
         p = f"layers.{i}."
         shapes[p + "attention.norm.weight"] = (h,)
-        shapes[p + "attention.qkvg.weight"] = (kv * ((group + 2) * d + group * gate), h)
-        if c["qk_norm"]:
+        shapes[p + "attention.qkvg.weight"] = (kv * ((heads // kv + 2) * d + fused), h)
+        if own:
+            shapes[p + "attention.gate.weight"] = own
+        if c["attention.qk_norm"]:
             shapes[p + "attention.q_norm.weight"] = (d,)
             shapes[p + "attention.k_norm.weight"] = (d,)
+        if c["attention.output_norm"]:
+            shapes[p + "attention.o_norm.weight"] = (d,)
+        if c["attention.sink"] == "learned":
+            shapes[p + "attention.sinks"] = (heads,)
         shapes[p + "attention.out.weight"] = (h, heads * d)
-        if c["sandwich_norm"]:
+        if c.get("sandwich_norm"):
             shapes[p + "attention.sandwich_norm.weight"] = (h,)
             shapes[p + "mlp.sandwich_norm.weight"] = (h,)
         shapes[p + "mlp.norm.weight"] = (h,)
@@ -75,21 +137,59 @@ def rope(x, positions, c):
     return torch.cat([turned * cos + half * sin, rest], -1)
 
 
+ACTIVATIONS = {"sigmoid": torch.sigmoid, "silu": F.silu, "ns_sigmoid": lambda z: 0.5 + 0.5 * torch.sigmoid(z),
+               "identity": lambda z: z}
+
+
+def gate(state, x, fused, p, prefix, c):
+    """state: [T, heads, width]; fused: the gate's columns of the fused projection, or None."""
+    t, n, d = state.shape
+    e = 1 if c["gate.granularity"] == "headwise" else d
+    w, source, heads = p.get(prefix + "gate.weight"), c["gate.input"], c["gate.heads"]
+    if source == "hidden":
+        z = (x[:, : w.shape[1]] @ w.T if fused is None else fused).reshape(t, -1, e)
+    elif source == "learned":
+        z = w.view(1, n, e)
+    elif source == "self":
+        z = state
+    else:
+        z = torch.einsum("tnd,ned->tne", state, w.view(n, e, d))
+    activation = ACTIVATIONS[c["gate.activation"]]
+    if heads == "mean_scores":
+        s = activation(z).mean(1, keepdim=True)
+    else:
+        s = activation(z.mean(1, keepdim=True) if heads == "mean_logits" else z)
+    s = c["gate.scale"] * s
+    return state * s if c["gate.mode"] == "multiplicative" else state + s
+
+
 def attention(x, p, prefix, positions, mask, c):
     t, d, kv = x.shape[0], c["head_dim"], c["num_key_value_heads"]
     group = c["num_attention_heads"] // kv
     rows = (x @ p[prefix + "qkvg.weight"].T).view(t, kv, -1)
-    q, k, v, gate = rows.split([group * d, d, d, rows.shape[-1] - (group + 2) * d], -1)
-    q, k = q.reshape(t, kv * group, d), k.reshape(t, kv, d)
-    if c["qk_norm"]:
+    q, k, v, fused = rows.split([group * d, d, d, rows.shape[-1] - (group + 2) * d], -1)
+    fused = fused if fused.numel() else None
+
+    def at(position, state):
+        return gate(state, x, fused, p, prefix, c) if c["gate.position"] == position else state
+
+    q, k, v = q.reshape(t, kv * group, d), k.reshape(t, kv, d), v.reshape(t, kv, d)
+    q, k, v = at("query", q), at("key", k), at("value", v)
+    if c["attention.qk_norm"]:
         q, k = rms_norm(q, p[prefix + "q_norm.weight"]), rms_norm(k, p[prefix + "k_norm.weight"])
-    q, k = rope(q, positions, c), rope(k, positions, c)
-    k, v = (z.reshape(t, kv, d).repeat_interleave(group, 1) for z in (k, v))
+    q, k = at("rotated_query", rope(q, positions, c)), at("rotated_key", rope(k, positions, c))
+    k, v = (z.repeat_interleave(group, 1) for z in (k, v))
     scores = torch.einsum("thd,shd->hts", q, k) * d**-0.5
-    o = torch.einsum("hts,shd->thd", scores.masked_fill(~mask, float("-inf")).softmax(-1), v)
-    if c["gate"] != "none":
-        o = o * torch.sigmoid(gate.reshape(t, kv * group, -1))
-    return o.reshape(t, -1) @ p[prefix + "out.weight"].T
+    scores = scores.masked_fill(~mask, float("-inf"))
+    if c["attention.sink"] != "none":
+        learned = c["attention.sink"] == "learned"
+        sink = p[prefix + "sinks"] if learned else torch.zeros(kv * group)
+        scores = torch.cat([scores, sink[:, None, None].expand(-1, t, 1)], -1)
+    o = torch.einsum("hts,shd->thd", scores.softmax(-1)[..., :t], v)
+    if c["attention.output_norm"]:
+        o = rms_norm(o, p[prefix + "o_norm.weight"])
+    y = at("sdpa", o).reshape(t, -1) @ p[prefix + "out.weight"].T
+    return at("output", y[:, None])[:, 0]
 
 
 def mlp(x, p, prefix):
@@ -98,12 +198,13 @@ def mlp(x, p, prefix):
 
 
 def branch_output(y, p, prefix, c):
-    if c["sandwich_norm"]:
+    if c.get("sandwich_norm"):
         y = rms_norm(y, p[prefix + "sandwich_norm.weight"])
-    return y.clamp(-c["residual_clip"], c["residual_clip"]) if c["residual_clip"] else y
+    limit = c.get("residual_clip")
+    return y.clamp(-limit, limit) if limit else y
 
 
-def run(c):
+def run(c, z_loss):
     p = parameters(c)
     t = DOCUMENTS[-1]
     generator = torch.Generator().manual_seed(6)
@@ -128,7 +229,7 @@ def run(c):
     logits = rms_norm(x, p["head.norm.weight"]) @ weight.T
     losses = F.cross_entropy(logits, targets, ignore_index=-1, reduction="none")
     lse = torch.logsumexp(logits, -1) * (targets >= 0)
-    (losses.sum() + c["z_loss"] * lse.pow(2).sum()).backward()
+    (losses.sum() + z_loss * lse.pow(2).sum()).backward()
 
     tensors = {name: w.detach() for name, w in p.items()}
     tensors |= {"grad." + name: w.grad for name, w in p.items()}
@@ -138,8 +239,20 @@ def run(c):
     return tensors
 
 
+def sections(c):
+    """The config as the project's YAML has it."""
+    result = {"attention": {"gate": {}}}
+    for key, value in c.items():
+        section, _, name = key.rpartition(".")
+        place = {"": result, "attention": result["attention"], "gate": result["attention"]["gate"]}[section]
+        place[name] = value
+    return result
+
+
 for name, changes in CASES.items():
     case = BASE | changes
+    z_loss = Z_LOSS.get(name, 0.0)
     path = OUT / f"model_{name}.safetensors"
-    save_file({k: v.contiguous() for k, v in run(case).items()}, path, metadata={"config": json.dumps(case)})
+    save_file({k: v.contiguous() for k, v in run(case, z_loss).items()}, path,
+              metadata={"model": json.dumps(sections(case)), "z_loss": str(z_loss)})
     print(path.name, path.stat().st_size, "bytes")

@@ -92,6 +92,18 @@ BasicTensor<Void> BasicTensor<Void>::view(Shape shape) const {
   return {data_, dtype_, shape};
 }
 
+template <class Void>
+BasicTensor<Void> BasicTensor<Void>::expand(const Shape& shape) const {
+  HG_CHECK(rank() == shape.rank(), "{} expanded to {}", shape_.to_string(), shape.to_string());
+  std::array<std::int64_t, Shape::kMaxRank> strides = strides_;
+  for (int axis = 0; axis < rank(); ++axis) {
+    HG_CHECK(dim(axis) == shape[axis] || dim(axis) == 1, "{} expanded to {}", shape_.to_string(),
+             shape.to_string());
+    if (dim(axis) != shape[axis]) strides[static_cast<std::size_t>(axis)] = 0;
+  }
+  return {data_, dtype_, shape, strides};
+}
+
 template class BasicTensor<void>;
 template class BasicTensor<const void>;
 

@@ -82,6 +82,8 @@ class BasicTensor {
   BasicTensor split(int axis, std::int64_t outer, std::int64_t inner) const;
   /// The same elements of a contiguous tensor in another shape.
   BasicTensor view(Shape shape) const;
+  /// Axes of one element seen as long as `shape` says: their stride is 0.
+  BasicTensor expand(const Shape& shape) const;
 
  private:
   Void* data_ = nullptr;

@@ -4,10 +4,11 @@
 
 #include "ops/attention.h"
 #include "ops/cached_attention.h"
-#include "ops/gate.h"
+#include "ops/elementwise.h"
 #include "ops/linear.h"
-#include "ops/optimizer.h"
+#include "ops/norm.h"
 #include "ops/rope.h"
+#include "ops/sink.h"
 
 namespace hg {
 
@@ -15,27 +16,36 @@ Attention::Attention(ParamStore& store, const ModelConfig& config, const std::st
     : kv_(config.num_key_value_heads),
       group_(config.heads_per_group()),
       d_(config.head_dim),
-      gate_(config.gate_width()),
       eps_(static_cast<float>(config.rms_norm_eps)),
       scale_(1.0F / std::sqrt(static_cast<float>(config.head_dim))),
-      qk_norm_(config.attention.qk_norm) {
+      qk_norm_(config.attention.qk_norm),
+      output_norm_(config.attention.output_norm),
+      sink_(config.attention.sink),
+      gate_(store, config, prefix) {
   const std::int64_t h = config.hidden_size, heads = kv_ * group_;
   const auto std = static_cast<float>(config.initializer_range);
   qkvg_ = store.add({.name = prefix + ".qkvg.weight",
                      .shape = {kv_ * group_width(), h},
                      .decay = true,
                      .parts = {{"attention", (group_ + 2) * d_ * h, Init::normal(std)},
-                               {"gate", group_ * gate_ * h, Init::normal(std)}},
+                               {"gate", gate_.fused_width() * h, Init::normal(gate_.init_std())}},
                      .repeats = kv_});
+  const auto head_norm = [&](const char* name) {
+    return store.add({.name = prefix + name,
+                      .shape = {d_},
+                      .decay = false,
+                      .parts = {{"norm", d_, Init::ones()}}});
+  };
   if (qk_norm_) {
-    const auto head_norm = [&](const char* name) {
-      return store.add({.name = prefix + name,
-                        .shape = {d_},
-                        .decay = false,
-                        .parts = {{"norm", d_, Init::ones()}}});
-    };
     q_norm_ = head_norm(".q_norm.weight");
     k_norm_ = head_norm(".k_norm.weight");
+  }
+  if (output_norm_) o_norm_ = head_norm(".o_norm.weight");
+  if (sink_ == Sink::learned) {
+    sinks_ = store.add({.name = prefix + ".sinks",
+                        .shape = {heads},
+                        .decay = false,
+                        .parts = {{"sink", heads, Init::normal(std)}}});
   }
   out_ = store.add({.name = prefix + ".out.weight",
                     .shape = {h, heads * d_},
@@ -56,107 +66,169 @@ QkvgParts<AnyTensor> Attention::parts(const AnyTensor& qkvg) const {
   result.q = take(group_, d_);
   result.k = take(1, d_);
   result.v = take(1, d_);
-  if (gate_ > 0) result.gate = take(group_, gate_);
+  if (gate_.fused_width() > 0) result.gate = take(gate_.group(), gate_.logit_width());
   return result;
 }
 
-void Attention::rotate(Context& ctx, const Weights& w, ConstTensor positions, const RopeTable& rope,
-                       const QkvgParts<ConstTensor>& from, const Saved& s) const {
-  const auto head_norm_rope = [&](Tensor y, Tensor rstd, ConstTensor x, ParamId norm) {
-    run(ctx, HeadNormRopeForward{.y = y,
-                                 .rstd = rstd,
-                                 .x = x,
-                                 .weight = qk_norm_ ? w[norm] : ConstTensor{},
-                                 .cos = rope.cos,
-                                 .sin = rope.sin,
-                                 .positions = positions,
-                                 .eps = eps_});
-  };
-  head_norm_rope(s.q, s.q_rstd, from.q, q_norm_);
-  head_norm_rope(s.k, s.k_rstd, from.k, k_norm_);
-}
-
-void Attention::forward(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
-                        ConstTensor x, Tensor y, Saved& s, Keep keep) const {
+Attention::Heads Attention::project(Context& ctx, const Weights& w, ConstTensor positions,
+                                    const RopeTable& rope, ConstTensor x, Saved& s,
+                                    Keep keep) const {
   const std::int64_t t = x.dim(0);
   const DType dtype = x.dtype();
   if (keep.make(ctx, Effort::matmul, s.qkvg, "qkvg", dtype, {t, kv_ * group_width()})) {
     run(ctx, LinearForward{.y = s.qkvg, .x = x, .weight = w[qkvg_]});
   }
   const auto from = parts<ConstTensor>(s.qkvg);
-  if (keep.make(ctx, Effort::cheap, s.q, "rotated q", dtype, {t, kv_, group_, d_})) {
-    keep.make(ctx, Effort::cheap, s.k, "rotated k", dtype, {t, kv_, 1, d_});
-    if (qk_norm_) {
-      keep.make(ctx, Effort::cheap, s.q_rstd, "head rstd", DType::f32, {t, kv_, group_});
-      keep.make(ctx, Effort::cheap, s.k_rstd, "head rstd", DType::f32, {t, kv_, 1});
-    }
-    rotate(ctx, w, batch.positions, rope, from, s);
+  const auto gate = [&](GatePosition position, ConstTensor state) {
+    if (!gate_.stands_at(position)) return state;
+    return gate_.forward(ctx, w, {x, from.gate}, state, s.gate, keep);
+  };
+  const auto rotate = [&](Tensor& y, Tensor& rstd, const char* label, ConstTensor in,
+                          ParamId norm) {
+    if (!keep.make(ctx, Effort::cheap, y, label, dtype, in.shape())) return;
+    if (qk_norm_) keep.make(ctx, Effort::cheap, rstd, "head rstd", DType::f32, {t, kv_, in.dim(2)});
+    run(ctx, HeadNormRopeForward{.y = y,
+                                 .rstd = rstd,
+                                 .x = in,
+                                 .weight = qk_norm_ ? w[norm] : ConstTensor{},
+                                 .cos = rope.cos,
+                                 .sin = rope.sin,
+                                 .positions = positions,
+                                 .eps = eps_});
+  };
+  rotate(s.q, s.q_rstd, "rotated q", gate(GatePosition::query, from.q), q_norm_);
+  rotate(s.k, s.k_rstd, "rotated k", gate(GatePosition::key, from.k), k_norm_);
+  return {.q = gate(GatePosition::rotated_query, s.q),
+          .k = gate(GatePosition::rotated_key, s.k),
+          .v = gate(GatePosition::value, from.v)};
+}
+
+void Attention::finish(Context& ctx, const Weights& w, ConstTensor x, Tensor y, Saved& s,
+                       Keep keep) const {
+  const std::int64_t t = x.dim(0), rows = t * kv_ * group_;
+  const DType dtype = x.dtype();
+  const AttentionGate::Source source{x, parts<ConstTensor>(s.qkvg).gate};
+  if (output_norm_ && keep.make(ctx, Effort::cheap, s.normed, "normed heads", dtype, s.o.shape())) {
+    keep.make(ctx, Effort::cheap, s.o_rstd, "head rstd", DType::f32, {rows});
+    run(ctx, RmsNormForward{.y = s.normed.view({rows, d_}),
+                            .rstd = s.o_rstd,
+                            .x = s.o.view({rows, d_}),
+                            .weight = w[o_norm_],
+                            .eps = eps_});
   }
-  if (keep.make(ctx, Effort::matmul, s.o, "attention output", dtype, {t, kv_, group_, d_})) {
+  ConstTensor heads = attention_output(s);
+  if (gate_.stands_at(GatePosition::sdpa))
+    heads = gate_.forward(ctx, w, source, heads, s.gate, keep);
+
+  const bool gated_output = gate_.stands_at(GatePosition::output);
+  const Shape shape{t, w[out_].dim(0)};
+  Tensor out = y;
+  if (gated_output) {
+    const bool make = keep.make(ctx, Effort::matmul, s.ungated, "ungated output", dtype, shape);
+    out = make ? s.ungated : Tensor{};
+  }
+  if (out) run(ctx, LinearForward{.y = out, .x = heads.view(flat(t)), .weight = w[out_]});
+  if (gated_output && y) {
+    const Shape row{t, 1, 1, shape[1]};
+    gate_.forward(ctx, w, source, s.ungated.view(row), s.gate, keep, y.view(row));
+  }
+}
+
+void Attention::forward(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
+                        ConstTensor x, Tensor y, Saved& s, Keep keep) const {
+  const Heads in = project(ctx, w, batch.positions, rope, x, s, keep);
+  const std::int64_t t = x.dim(0);
+  if (keep.make(ctx, Effort::matmul, s.o, "attention output", x.dtype(), in.q.shape())) {
     keep.make(ctx, Effort::matmul, s.lse, "logsumexp", DType::f32, {kv_, group_, t});
     run(ctx, AttentionForward{.o = s.o,
                               .lse = s.lse,
-                              .q = s.q,
-                              .k = s.k,
-                              .v = from.v,
+                              .q = in.q,
+                              .k = in.k,
+                              .v = in.v,
                               .documents = batch.documents,
                               .longest = batch.longest,
                               .scale = scale_});
+    if (sink_ != Sink::none) run(ctx, SinkForward{.o = s.o, .lse = s.lse, .sinks = sinks(w)});
   }
-  if (gate_ == 0) {
-    s.gated = s.o;
-  } else if (keep.make(ctx, Effort::cheap, s.gated, "gated output", dtype, s.o.shape())) {
-    run(ctx, GateForward{.y = s.gated, .x = s.o, .logits = from.gate, .function = {}});
-  }
-  if (y) {
-    run(ctx, LinearForward{.y = y, .x = s.gated.view({t, kv_ * group_ * d_}), .weight = w[out_]});
-  }
+  finish(ctx, w, x, y, s, keep);
 }
 
 void Attention::backward(Context& ctx, const Weights& w, const Gradients& g, const Batch& batch,
                          const RopeTable& rope, ConstTensor dy, ConstTensor x, const Saved& s,
                          Tensor dx) const {
   const ArenaScope scope(ctx.scratch);
-  const std::int64_t t = x.dim(0);
+  const std::int64_t t = x.dim(0), rows = t * kv_ * group_;
   const DType dtype = x.dtype();
-  const Shape heads{t, kv_, group_, d_}, flat{t, kv_ * group_ * d_};
   const Tensor dqkvg = ctx.scratch.allocate("d qkvg", dtype, s.qkvg.shape());
   const auto to = parts<Tensor>(dqkvg);
   const auto from = parts<ConstTensor>(s.qkvg);
+  const auto scratch = [&](const char* label, const Shape& shape) {
+    return ctx.scratch.allocate(label, dtype, shape);
+  };
+  Tensor dx_gate;  // through a weight of the gate's own
+  const auto backward_of_gate = [&](GatePosition position, ConstTensor state, ConstTensor d,
+                                    Tensor dstate) {
+    if (!gate_.stands_at(position)) return;
+    dx_gate = gate_.backward(ctx, w, g, {x, from.gate}, state, s.gate, d, dstate, to.gate);
+  };
 
-  const Tensor dgated = ctx.scratch.allocate("d gated output", dtype, heads);
-  run(ctx, LinearBackwardInput{.dx = dgated.view(flat), .dy = dy, .weight = w[out_]});
-  run(ctx, LinearBackwardWeight{
-               .dweight = g[out_], .dy = dy, .x = s.gated.view(flat), .accumulate = g.accumulate});
-
-  Tensor d_o = dgated;
-  if (gate_ > 0) {
-    d_o = ctx.scratch.allocate("d attention output", dtype, heads);
-    run(ctx, GateBackward{.dx = d_o,
-                          .dlogits = to.gate,
-                          .dy = dgated,
-                          .x = s.o,
-                          .logits = from.gate,
-                          .function = {}});
+  ConstTensor dout = dy;
+  if (gate_.stands_at(GatePosition::output)) {
+    const Tensor dungated = scratch("d ungated output", dy.shape());
+    const Shape row{t, 1, 1, dy.dim(1)};
+    backward_of_gate(GatePosition::output, s.ungated.view(row), dy.view(row), dungated.view(row));
+    dout = dungated;
+  }
+  const Tensor d_o = scratch("d attention output", s.o.shape());
+  const ConstTensor o = attention_output(s);
+  run(ctx, LinearBackwardInput{.dx = d_o.view(flat(t)), .dy = dout, .weight = w[out_]});
+  run(ctx, LinearBackwardWeight{.dweight = g[out_],
+                                .dy = dout,
+                                .x = gated(GatePosition::sdpa, o, s).view(flat(t)),
+                                .accumulate = g.accumulate});
+  backward_of_gate(GatePosition::sdpa, o, d_o, d_o);
+  if (output_norm_) {
+    const Shape matrix{rows, d_};
+    run(ctx, RmsNormBackward{.dx = d_o.view(matrix),
+                             .dweight = g[o_norm_],
+                             .dy = d_o.view(matrix),
+                             .x = s.o.view(matrix),
+                             .rstd = s.o_rstd,
+                             .weight = w[o_norm_],
+                             .dresidual = {},
+                             .accumulate = g.accumulate});
+  }
+  if (sink_ == Sink::learned) {
+    run(ctx, SinkBackward{.dsinks = g[sinks_].view({kv_, group_}),
+                          .d_o = d_o,
+                          .o = s.o,
+                          .lse = s.lse,
+                          .sinks = sinks(w),
+                          .accumulate = g.accumulate});
   }
 
-  const Tensor dq = ctx.scratch.allocate("d rotated q", dtype, heads);
-  const Tensor dk = ctx.scratch.allocate("d rotated k", dtype, s.k.shape());
+  // Values as they were projected take their gradient in place; behind a gate, in scratch first.
+  const bool gated_value = gate_.stands_at(GatePosition::value);
+  const Tensor dq = scratch("d q", s.q.shape()), dk = scratch("d k", s.k.shape());
+  const Tensor dv = gated_value ? scratch("d v", s.k.shape()) : to.v;
   run(ctx, AttentionBackward{.dq = dq,
                              .dk = dk,
-                             .dv = to.v,
+                             .dv = dv,
                              .d_o = d_o,
-                             .q = s.q,
-                             .k = s.k,
-                             .v = from.v,
+                             .q = gated(GatePosition::rotated_query, s.q, s),
+                             .k = gated(GatePosition::rotated_key, s.k, s),
+                             .v = gated(GatePosition::value, from.v, s),
                              .o = s.o,
                              .lse = s.lse,
                              .documents = batch.documents,
                              .longest = batch.longest,
                              .scale = scale_});
+  backward_of_gate(GatePosition::value, from.v, dv, to.v);
+  backward_of_gate(GatePosition::rotated_query, s.q, dq, dq);
+  backward_of_gate(GatePosition::rotated_key, s.k, dk, dk);
 
-  const auto head_norm_rope = [&](Tensor d_in, ConstTensor d_out, ConstTensor in, ConstTensor rstd,
-                                  ParamId norm) {
+  const auto backward_of_rotate = [&](Tensor d_in, ConstTensor d_out, ConstTensor in,
+                                      ConstTensor rstd, ParamId norm) {
     run(ctx, HeadNormRopeBackward{.dx = d_in,
                                   .dweight = qk_norm_ ? g[norm] : Tensor{},
                                   .dy = d_out,
@@ -168,45 +240,36 @@ void Attention::backward(Context& ctx, const Weights& w, const Gradients& g, con
                                   .positions = batch.positions,
                                   .accumulate = g.accumulate});
   };
-  head_norm_rope(to.q, dq, from.q, s.q_rstd, q_norm_);
-  head_norm_rope(to.k, dk, from.k, s.k_rstd, k_norm_);
+  backward_of_rotate(to.q, dq, gated(GatePosition::query, from.q, s), s.q_rstd, q_norm_);
+  backward_of_rotate(to.k, dk, gated(GatePosition::key, from.k, s), s.k_rstd, k_norm_);
+  backward_of_gate(GatePosition::query, from.q, to.q, to.q);
+  backward_of_gate(GatePosition::key, from.k, to.k, to.k);
 
   run(ctx, LinearBackwardInput{.dx = dx, .dy = dqkvg, .weight = w[qkvg_]});
   run(ctx,
       LinearBackwardWeight{.dweight = g[qkvg_], .dy = dqkvg, .x = x, .accumulate = g.accumulate});
+  if (dx_gate) run(ctx, Add{.y = dx.slice(1, 0, dx_gate.dim(1)), .x = dx_gate});
 }
 
 void Attention::decode(Context& ctx, const Weights& w, ConstTensor positions, std::int64_t first,
                        const RopeTable& rope, ConstTensor x, Tensor y,
                        const KeyValueCache& cache) const {
   const ArenaScope scope(ctx.scratch);
-  const std::int64_t t = x.dim(0);
-  const DType dtype = x.dtype();
-  const auto make = [&](const char* label, DType type, const Shape& shape) {
-    return ctx.scratch.allocate(label, type, shape);
-  };
+  const Keep keep{.policy = Recompute::none, .pass = Pass::infer};
   Saved s;
-  s.qkvg = make("qkvg", dtype, {t, kv_ * group_width()});
-  run(ctx, LinearForward{.y = s.qkvg, .x = x, .weight = w[qkvg_]});
-  const auto from = parts<ConstTensor>(s.qkvg);
-
-  s.q = make("rotated q", dtype, {t, kv_, group_, d_});
-  s.k = cache.k.rows(first, first + t);
-  if (qk_norm_) {
-    s.q_rstd = make("head rstd", DType::f32, {t, kv_, group_});
-    s.k_rstd = make("head rstd", DType::f32, {t, kv_, 1});
-  }
-  rotate(ctx, w, positions, rope, from, s);
-  run(ctx, CopyRows{.y = cache.v.rows(first, first + t), .x = from.v});
-
-  s.o = make("attention output", dtype, s.q.shape());
+  const Heads in = project(ctx, w, positions, rope, x, s, keep);
+  const std::int64_t end = first + x.dim(0);
+  run(ctx, CopyRows{.y = cache.k.rows(first, end), .x = in.k});
+  run(ctx, CopyRows{.y = cache.v.rows(first, end), .x = in.v});
+  s.o = ctx.scratch.allocate("attention output", x.dtype(), in.q.shape());
   run(ctx, CachedAttention{.o = s.o,
-                           .q = s.q,
-                           .k = cache.k.rows(0, first + t),
-                           .v = cache.v.rows(0, first + t),
-                           .scale = scale_});
-  if (gate_ > 0) run(ctx, GateForward{.y = s.o, .x = s.o, .logits = from.gate, .function = {}});
-  run(ctx, LinearForward{.y = y, .x = s.o.view({t, kv_ * group_ * d_}), .weight = w[out_]});
+                           .q = in.q,
+                           .k = cache.k.rows(0, end),
+                           .v = cache.v.rows(0, end),
+                           .scale = scale_,
+                           .sink = sink_ != Sink::none,
+                           .sinks = sinks(w)});
+  finish(ctx, w, x, y, s, keep);
 }
 
 }  // namespace hg

@@ -1,5 +1,5 @@
-// Gated self-attention: fused projection, QK-norm and RoPE, causal attention, output gate, output
-// projection. The gate's logits come from the pre-normalised hidden state, as q, k and v do.
+// Gated self-attention: fused projection, QK-norm and RoPE, causal attention, output projection,
+// and a gate at any of these places.
 #pragma once
 
 #include <string>
@@ -7,6 +7,7 @@
 #include "core/batch.h"
 #include "dist/param_store.h"
 #include "model/config.h"
+#include "model/gate.h"
 #include "model/keep.h"
 
 namespace hg {
@@ -21,7 +22,7 @@ struct RopeTable {
 template <class AnyTensor>
 struct QkvgParts {
   AnyTensor q, k, v;  // [T, KV, G, D], [T, KV, 1, D], [T, KV, 1, D]
-  AnyTensor gate;     // [T, KV, G, E] with E = D or 1; absent without a gate
+  AnyTensor gate;     // [T, KV, G or 1, E]; absent if the gate has no columns here
 };
 
 /// Keys and values of the tokens so far, for generation.
@@ -34,7 +35,10 @@ class Attention {
   struct Saved {
     Tensor qkvg;                  // [T, W]
     Tensor q, k, q_rstd, k_rstd;  // behind norm and RoPE
-    Tensor o, lse, gated;
+    Tensor o, lse;                // behind attention and sink
+    Tensor normed, o_rstd;        // o behind the norm of heads, if there is one
+    Tensor ungated;               // [T, hidden], where the gate stands on the layer's output
+    AttentionGate::Saved gate;
   };
 
   /// Declares the parameters in the store's current unit.
@@ -53,16 +57,35 @@ class Attention {
               const RopeTable& rope, ConstTensor x, Tensor y, const KeyValueCache& cache) const;
 
  private:
-  std::int64_t group_width() const { return (group_ + 2) * d_ + group_ * gate_; }
+  /// What goes into attention.
+  struct Heads {
+    ConstTensor q, k, v;  // [T, KV, G, D], [T, KV, 1, D], [T, KV, 1, D]
+  };
+  std::int64_t group_width() const { return (group_ + 2) * d_ + gate_.fused_width(); }
+  Shape flat(std::int64_t tokens) const { return {tokens, kv_ * group_ * d_}; }
   template <class AnyTensor>
   QkvgParts<AnyTensor> parts(const AnyTensor& qkvg) const;
-  void rotate(Context& ctx, const Weights& w, ConstTensor positions, const RopeTable& rope,
-              const QkvgParts<ConstTensor>& from, const Saved& s) const;
+  /// The state behind the gate, if this is where it stands; `state` itself if not.
+  ConstTensor gated(GatePosition position, ConstTensor state, const Saved& s) const {
+    return gate_.stands_at(position) ? ConstTensor(s.gate.gated) : state;
+  }
+  ConstTensor attention_output(const Saved& s) const { return output_norm_ ? s.normed : s.o; }
+  /// The learned logits, [KV, G]; absent if there are none.
+  ConstTensor sinks(const Weights& w) const {
+    return sink_ == Sink::learned ? w[sinks_].view({kv_, group_}) : ConstTensor{};
+  }
 
-  std::int64_t kv_, group_, d_, gate_;  // KV heads, query heads of each, head width, gate width
+  // Forward: all before attention, and all behind it.
+  Heads project(Context& ctx, const Weights& w, ConstTensor positions, const RopeTable& rope,
+                ConstTensor x, Saved& s, Keep keep) const;
+  void finish(Context& ctx, const Weights& w, ConstTensor x, Tensor y, Saved& s, Keep keep) const;
+
+  std::int64_t kv_, group_, d_;  // KV heads, query heads of each, head width
   float eps_, scale_;
-  bool qk_norm_;
-  ParamId qkvg_, q_norm_ = -1, k_norm_ = -1, out_;
+  bool qk_norm_, output_norm_;
+  Sink sink_;
+  AttentionGate gate_;
+  ParamId qkvg_, q_norm_ = -1, k_norm_ = -1, o_norm_ = -1, sinks_ = -1, out_;
 };
 
 }  // namespace hg

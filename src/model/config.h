@@ -5,35 +5,41 @@
 #include <cstdint>
 
 #include "core/config.h"
+#include "model/gate_config.h"
 
 namespace hg {
-
-/// The gate on the attention output (arXiv 2505.06708, position G1), computed from the
-/// pre-normalised hidden state: none, one score per head, or one per element.
-enum class Gate { none, headwise, elementwise };
 
 /// What backward makes again instead of keeping: nothing; the results of cheap ops (norms, RoPE,
 /// gate, SwiGLU); or everything but each block's input.
 enum class Recompute { none, cheap, block };
 
 template <>
-struct EnumNames<Gate> {
-  static constexpr std::pair<Gate, std::string_view> values[] = {
-      {Gate::none, "none"}, {Gate::headwise, "headwise"}, {Gate::elementwise, "elementwise"}};
-};
-template <>
 struct EnumNames<Recompute> {
   static constexpr std::pair<Recompute, std::string_view> values[] = {
       {Recompute::none, "none"}, {Recompute::cheap, "cheap"}, {Recompute::block, "block"}};
 };
 
+/// What a query may attend to beside keys: nothing; a logit of 0 that has no value
+/// (softmax-off-by-one); or a learned logit of each head (gpt-oss, arXiv 2508.10925).
+enum class Sink { none, off_by_one, learned };
+
+template <>
+struct EnumNames<Sink> {
+  static constexpr std::pair<Sink, std::string_view> values[] = {
+      {Sink::none, "none"}, {Sink::off_by_one, "off_by_one"}, {Sink::learned, "learned"}};
+};
+
 struct AttentionConfig {
-  Gate gate = Gate::elementwise;
+  GateConfig gate;
   bool qk_norm = true;
+  bool output_norm = false;
+  Sink sink = Sink::none;
 
   void fields(auto&& f) {
-    f("gate", gate, "sigmoid gate on the attention output, before the output projection");
+    f("gate", gate, "a gate in the attention layer");
     f("qk_norm", qk_norm, "RMSNorm over each query and key head, before RoPE");
+    f("output_norm", output_norm, "RMSNorm over each head of the attention output");
+    f("sink", sink, "a logit beside those of the keys: none, 0, or learned for each head");
   }
 };
 
@@ -92,6 +98,10 @@ struct ModelConfig {
                    "is {}: {} of {} dimensions rotated, expected an even number up to head_dim",
                    partial_rotary_factor, rotary_dim(), head_dim);
     }
+    if (attention.gate.input_dims > hidden_size) {
+      problems.add("attention.gate.input_dims", "is {}, more than hidden_size = {}",
+                   attention.gate.input_dims, hidden_size);
+    }
   }
 
   std::int64_t heads_per_group() const { return num_attention_heads / num_key_value_heads; }
@@ -104,10 +114,6 @@ struct ModelConfig {
     const double depth =
         depth_scaled_init ? std::sqrt(2.0 * static_cast<double>(num_hidden_layers)) : 1;
     return static_cast<float>(initializer_range / depth);
-  }
-  /// Gate logits of one head and token.
-  std::int64_t gate_width() const {
-    return attention.gate == Gate::none ? 0 : attention.gate == Gate::headwise ? 1 : head_dim;
   }
 };
 

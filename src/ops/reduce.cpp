@@ -23,36 +23,36 @@ void SumTokens::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 namespace {
 
-/// Checks x, [T, KV, G, E], and the mean of it.
-void check_heads_and_mean(std::string_view op, const ConstTensor& x, const char* mean_name,
-                          const ConstTensor& mean) {
+/// Checks x, [T, KV, G, E], and its sum over heads.
+void check_heads_and_sum(std::string_view op, const ConstTensor& x, const char* sum_name,
+                         const ConstTensor& sum) {
   HG_CHECK(x.rank() == 4, "{}: 'x' {} are no heads, expected [T, KV, G, E]", op,
            x.shape().to_string());
   check_slice(op.data(), "x", x, x.shape(), x.dtype());
-  check_slice(op.data(), mean_name, mean, {x.dim(0), 1, 1, x.dim(3)}, x.dtype());
+  check_slice(op.data(), sum_name, sum, {x.dim(0), 1, 1, x.dim(3)}, x.dtype());
 }
 
 }  // namespace
 
-void MeanHeadsForward::check() const { check_heads_and_mean(name, x, "y", y); }
+void SumHeadsForward::check() const { check_heads_and_sum(name, x, "y", y); }
 
-Cost MeanHeadsForward::cost() const {
+Cost SumHeadsForward::cost() const {
   return {.flops = 5.0 * static_cast<double>(x.numel()),
           .bytes = static_cast<double>(x.bytes() + y.bytes())};
 }
 
-void MeanHeadsForward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
+void SumHeadsForward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
-void MeanHeadsBackward::check() const {
-  check_heads_and_mean(name, x, "dy", dy);
+void SumHeadsBackward::check() const {
+  check_heads_and_sum(name, x, "dy", dy);
   check_slice(name.data(), "dx", dx, x.shape(), x.dtype());
 }
 
-Cost MeanHeadsBackward::cost() const {
+Cost SumHeadsBackward::cost() const {
   return {.flops = 8.0 * static_cast<double>(x.numel()),
           .bytes = static_cast<double>(2 * x.bytes() + dy.bytes())};
 }
 
-void MeanHeadsBackward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
+void SumHeadsBackward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 }  // namespace hg

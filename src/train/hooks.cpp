@@ -10,18 +10,6 @@
 namespace hg {
 namespace {
 
-void write(Sinks& sinks, const Trainer& trainer, std::string kind, std::vector<NamedValue> values,
-           std::vector<std::pair<std::string, std::string>> texts = {}) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  const MetricRow row{.step = trainer.state().step,
-                      .tokens = trainer.state().tokens,
-                      .time = std::chrono::duration<double>(now).count(),
-                      .kind = std::move(kind),
-                      .values = std::move(values),
-                      .texts = std::move(texts)};
-  for (const auto& sink : sinks) sink->write(row);
-}
-
 void flush(Sinks& sinks) {
   for (const auto& sink : sinks) sink->flush();
 }
@@ -31,6 +19,19 @@ bool is_last(const Trainer& trainer) {
 }
 
 }  // namespace
+
+void write_row(Sinks& sinks, const Trainer& trainer, std::string kind,
+               std::vector<NamedValue> values,
+               std::vector<std::pair<std::string, std::string>> texts) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const MetricRow row{.step = trainer.state().step,
+                      .tokens = trainer.state().tokens,
+                      .time = std::chrono::duration<double>(now).count(),
+                      .kind = std::move(kind),
+                      .values = std::move(values),
+                      .texts = std::move(texts)};
+  for (const auto& sink : sinks) sink->write(row);
+}
 
 void StepMetricsHook::after_step(Trainer& trainer, const StepResult& result) {
   clipped_ += result.clipped ? 1 : 0;
@@ -51,7 +52,7 @@ void StepMetricsHook::after_step(Trainer& trainer, const StepResult& result) {
       {metric::kDataLoading, 100 * result.data_seconds / result.seconds},
       {"time_metrics/step(s)", result.seconds}};
   if (peak_flops_ > 0) values.push_back({metric::kMfu, 100 * flops / peak_flops_});
-  write(sinks_, trainer, "train", std::move(values));
+  write_row(sinks_, trainer, "train", std::move(values));
 }
 
 void StepMetricsHook::end(Trainer&) { flush(sinks_); }
@@ -61,12 +62,12 @@ void ValidationHook::begin(Trainer& trainer) {
   if (trainer.state().step > 0) return;
   const double expected = std::log(static_cast<double>(trainer.config().model.vocab_size));
   const double off = 100 * (loss_ / expected - 1);
-  write(sinks_, trainer, "event", {{"initial_loss/off_ln_V(%)", off}},
-        {{"initial loss",
-          fmt::format("{:.4f}, ln V = {:.4f}: {:+.2f} %, {}", loss_, expected, off,
-                      std::abs(off) <= 1
-                          ? "as it must be before training"
-                          : "more than 1 % off: check initializer_range and the data")}});
+  write_row(sinks_, trainer, "event", {{"initial_loss/off_ln_V(%)", off}},
+            {{"initial loss",
+              fmt::format("{:.4f}, ln V = {:.4f}: {:+.2f} %, {}", loss_, expected, off,
+                          std::abs(off) <= 1
+                              ? "as it must be before training"
+                              : "more than 1 % off: check initializer_range and the data")}});
 }
 
 void ValidationHook::after_step(Trainer& trainer, const StepResult& result) {
@@ -79,10 +80,10 @@ void ValidationHook::measure(Trainer& trainer) {
                                          config.validation.sequences);
   loss_ = evaluation.loss;
   if (std::isnan(first_)) first_ = loss_;
-  write(sinks_, trainer, "val",
-        {{metric::kValidationLoss, loss_},
-         {"validation_metrics/perplexity", std::exp(loss_)},
-         {"validation_metrics/targets", static_cast<double>(evaluation.targets)}});
+  write_row(sinks_, trainer, "val",
+            {{metric::kValidationLoss, loss_},
+             {"validation_metrics/perplexity", std::exp(loss_)},
+             {"validation_metrics/targets", static_cast<double>(evaluation.targets)}});
 }
 
 void CheckpointHook::after_step(Trainer& trainer, const StepResult& result) {
@@ -90,7 +91,7 @@ void CheckpointHook::after_step(Trainer& trainer, const StepResult& result) {
   if (!is_last(trainer) && (interval == 0 || result.step % interval != 0)) return;
   const auto path = save_checkpoint(folder_, trainer.model().store, trainer.state(),
                                     trainer.config(), trainer.config().checkpoint.keep);
-  write(sinks_, trainer, "event", {}, {{"checkpoint", path.string()}});
+  write_row(sinks_, trainer, "event", {}, {{"checkpoint", path.string()}});
   flush(sinks_);
 }
 

@@ -16,6 +16,11 @@ namespace hg {
 /// Sinks that every hook writes to.
 using Sinks = std::vector<std::unique_ptr<MetricsSink>>;
 
+/// Writes a row to every sink, with the trainer's step and tokens and the time.
+void write_row(Sinks& sinks, const Trainer& trainer, std::string kind,
+               std::vector<NamedValue> values,
+               std::vector<std::pair<std::string, std::string>> texts = {});
+
 /// Loss, gradient norm, learning rate, throughput and utilisation of every step.
 class StepMetricsHook : public Hook {
  public:

@@ -34,7 +34,7 @@ struct MetricRow {
   std::int64_t step = 0;                ///< optimizer steps done
   std::int64_t tokens = 0;              ///< tokens trained on until then
   double time = 0;                      ///< seconds since 1970
-  std::string kind;                     ///< "train", "val", "event" or "run"
+  std::string kind;                     ///< "train", "val", "spikes", "event" or "run"
   std::vector<NamedValue> values = {};  ///< names with '/' between groups
   std::vector<std::pair<std::string, std::string>> texts = {};  ///< what is no number
 };

@@ -13,6 +13,7 @@
 #include "train/hooks.h"
 #include "train/machine.h"
 #include "train/optimizer.h"
+#include "train/spike_hook.h"
 
 namespace hg {
 namespace {
@@ -143,6 +144,8 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
     validation = hook.get();
     trainer.add(std::move(hook));
   }
+  // Before the checkpoint, so that a run which resumes there has the rows of its step.
+  trainer.add(std::make_unique<SpikeHook>(sinks, options.folder / "metrics.jsonl"));
   trainer.add(std::make_unique<CheckpointHook>(sinks, options.folder / "checkpoints"));
   trainer.add(std::make_unique<ProgressHook>(progress));
   trainer.run();

@@ -124,5 +124,17 @@ TEST(CheckTensor, NamesTheOperandAndBothShapes) {
             "op: the last axis of operand 'x' [6, 4] has stride 6, expected 1");
 }
 
+TEST(Tensor, ExpandRepeatsAxesOfOneElement) {
+  float values[6] = {};
+  const Tensor x(values, DType::f32, {3, 1, 2});
+  const Tensor y = x.expand({3, 4, 2});
+  EXPECT_EQ(y.shape(), (Shape{3, 4, 2}));
+  EXPECT_EQ(y.stride(0), 2);
+  EXPECT_EQ(y.stride(1), 0);
+  EXPECT_EQ(y.stride(2), 1);
+  EXPECT_THROW(x.expand({3, 4, 3}), Error);
+  EXPECT_THROW(x.expand({3, 2}), Error);
+}
+
 }  // namespace
 }  // namespace hg

@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-
 #include "support/compare.h"
 #include "support/tensors.h"
 #include "support/tolerance.h"
@@ -19,26 +17,8 @@ namespace {
 struct Golden {
   explicit Golden(const std::string& name)
       : file(std::string(HEADGATE_SOURCE_DIR "/tests/golden/model_") + name + ".safetensors") {
-    const auto json = nlohmann::json::parse(file.metadata().at("config"));
-    config.vocab_size = json["vocab_size"];
-    config.hidden_size = json["hidden_size"];
-    config.num_hidden_layers = json["num_hidden_layers"];
-    config.num_attention_heads = json["num_attention_heads"];
-    config.num_key_value_heads = json["num_key_value_heads"];
-    config.head_dim = json["head_dim"];
-    config.intermediate_size = json["intermediate_size"];
-    config.max_position_embeddings = json["max_position_embeddings"];
-    config.rope_theta = json["rope_theta"];
-    config.partial_rotary_factor = json["partial_rotary_factor"];
-    config.tie_word_embeddings = json["tie_word_embeddings"];
-    config.attention.qk_norm = json["qk_norm"];
-    const std::string gate = json["gate"];
-    config.attention.gate = gate == "none"       ? Gate::none
-                            : gate == "headwise" ? Gate::headwise
-                                                 : Gate::elementwise;
-    config.sandwich_norm = json.value("sandwich_norm", false);
-    config.residual_clip = json.value("residual_clip", 0.0);
-    z_loss = json["z_loss"];
+    config = parse_config<ModelConfig>(file.metadata().at("model"), name).value;
+    z_loss = std::stof(file.metadata().at("z_loss"));
     batch = {.tokens = file.tensor("tokens"),
              .targets = file.tensor("targets"),
              .positions = file.tensor("positions"),
@@ -98,9 +78,22 @@ class TransformerTest : public testing::TestWithParam<std::tuple<const char*, Is
   Isa isa = std::get<1>(GetParam());
 };
 INSTANTIATE_TEST_SUITE_P(Goldens, TransformerTest,
-                         testing::Combine(testing::Values("elementwise", "headwise", "none_untied",
-                                                          "sandwich_clip"),
+                         testing::Combine(testing::Values("elementwise", "headwise", "none_untied"),
                                           testing::ValuesIn(isas())));
+INSTANTIATE_TEST_SUITE_P(
+    Arms, TransformerTest,
+    testing::Combine(testing::Values("value", "value_headwise", "key", "query", "rotated_key",
+                                     "rotated_query_headwise", "output", "mean_scores",
+                                     "mean_logits", "shared", "value_mean_scores", "additive_silu",
+                                     "additive_identity", "silu", "ns_sigmoid", "scaled", "learned",
+                                     "learned_headwise", "self_silu", "state_value",
+                                     "state_value_headwise", "first_dims", "output_norm",
+                                     "sink_learned", "sink_off_by_one", "sandwich_clip"),
+                     testing::ValuesIn(isas())),
+    [](const auto& one) {
+      return std::string(std::get<0>(one.param)) + "_" +
+             (std::get<1>(one.param) == Isa::avx512 ? "avx512" : "avx2");
+    });
 
 TEST_P(TransformerTest, LossesAndGradientsAreThoseOfPyTorch) {
   Loaded model(golden, isa);

@@ -30,13 +30,13 @@ struct Sum {
 };
 
 /// Scores of heads, as slices of a fused projection [T, W].
-struct Mean {
+struct HeadSum {
   Tensors memory;
   std::unique_ptr<Context> ctx;
   Tensor fused, dfused, x, dx, y, dy;
   Activation activation;
 
-  Mean(Isa isa, std::int64_t tokens, std::int64_t e, DType dtype, Activation function)
+  HeadSum(Isa isa, std::int64_t tokens, std::int64_t e, DType dtype, Activation function)
       : ctx(cpu_context(isa)), activation(function) {
     const std::int64_t width = kG * e + 5;
     fused = memory.normal("fused", {tokens, kKv * width}, dtype, 2);
@@ -49,9 +49,12 @@ struct Mean {
     y = memory.empty({tokens, 1, 1, e}, dtype);
     dy = memory.normal("dy", y.shape(), dtype);
   }
-  void forward() { run(*ctx, MeanHeadsForward{.y = y, .x = x, .activation = activation}); }
+  void forward() {
+    run(*ctx, SumHeadsForward{.y = y, .x = x, .activation = activation, .factor = 0.25F});
+  }
   void backward() {
-    run(*ctx, MeanHeadsBackward{.dx = dx, .dy = dy, .x = x, .activation = activation});
+    run(*ctx,
+        SumHeadsBackward{.dx = dx, .dy = dy, .x = x, .activation = activation, .factor = 0.25F});
   }
 };
 
@@ -113,45 +116,45 @@ TEST_P(ReduceTest, SumRunsInTheScratchThatAMetaRunMeasures) {
   EXPECT_EQ(sum.ctx->scratch.used(), 0U);
 }
 
-TEST_P(ReduceTest, MeanAgreesWithTheFormulaInF64) {
+TEST_P(ReduceTest, HeadSumAgreesWithTheFormulaInF64) {
   for (const Activation activation : kActivations) {
     for (const std::int64_t e : {1, 19}) {
-      Mean mean(GetParam(), 20, e, DType::f32, activation);
-      mean.forward();
-      const Tensor expected = mean.memory.empty(mean.y.shape());
+      HeadSum heads(GetParam(), 20, e, DType::f32, activation);
+      heads.forward();
+      const Tensor expected = heads.memory.empty(heads.y.shape());
       for (std::int64_t i = 0; i < expected.numel(); ++i) {
         double sum = 0;
         for (std::int64_t head = 0; head < kKv * kG; ++head) {
-          const ConstTensor x = mean.x;
+          const ConstTensor x = heads.x;
           sum += activate(activation,
                           double{x.as<float>()[i / e * x.stride(0) + head / kG * x.stride(1) +
                                                head % kG * x.stride(2) + i % e]});
         }
-        set(expected, i, static_cast<float>(sum / (kKv * kG)));
+        set(expected, i, static_cast<float>(sum * 0.25));
       }
-      EXPECT_LT(relative_error(mean.y, expected), rounding(DType::f32)) << e;
+      EXPECT_LT(relative_error(heads.y, expected), rounding(DType::f32)) << e;
     }
   }
 }
 
-TEST_P(ReduceTest, MeanBackwardAgreesWithFiniteDifferences) {
+TEST_P(ReduceTest, HeadSumBackwardAgreesWithFiniteDifferences) {
   for (const Activation activation : kActivations) {
     for (const std::int64_t e : {1, 19}) {
-      Mean mean(GetParam(), 3, e, DType::f32, activation);
-      mean.forward();
-      mean.backward();
-      expect_gradients({.forward = [&] { mean.forward(); },
-                        .outputs = {{mean.y, mean.dy}},
-                        .inputs = {{"x", mean.fused, mean.dfused}}});
+      HeadSum heads(GetParam(), 3, e, DType::f32, activation);
+      heads.forward();
+      heads.backward();
+      expect_gradients({.forward = [&] { heads.forward(); },
+                        .outputs = {{heads.y, heads.dy}},
+                        .inputs = {{"x", heads.fused, heads.dfused}}});
     }
   }
 }
 
 TEST_P(ReduceTest, Bf16AgreesWithF32) {
   for (const Activation activation : kActivations) {
-    Mean narrow(GetParam(), 33, 24, DType::bf16, activation),
+    HeadSum narrow(GetParam(), 33, 24, DType::bf16, activation),
         wide(GetParam(), 33, 24, DType::f32, activation);
-    for (Mean* mean : {&narrow, &wide}) mean->forward(), mean->backward();
+    for (HeadSum* heads : {&narrow, &wide}) heads->forward(), heads->backward();
     EXPECT_LT(relative_error(narrow.y, wide.y), rounding(DType::bf16));
     EXPECT_LT(relative_error(narrow.dfused, wide.dfused), rounding(DType::bf16));
   }
@@ -160,7 +163,7 @@ TEST_P(ReduceTest, Bf16AgreesWithF32) {
 TEST_P(ReduceTest, SameBitsForAnyThreadCount) {
   const int before = num_threads();
   Sum one(GetParam(), 300, 40, DType::f32), two(GetParam(), 300, 40, DType::f32);
-  Mean first(GetParam(), 100, 40, DType::f32, Activation::silu),
+  HeadSum first(GetParam(), 100, 40, DType::f32, Activation::silu),
       second(GetParam(), 100, 40, DType::f32, Activation::silu);
   set_num_threads(1);
   one.forward(), first.forward(), first.backward();
@@ -176,11 +179,11 @@ TEST(Reduce, RejectsWrongOperands) {
   Sum sum(Isa::avx2, 4, 16, DType::f32);
   sum.dparam = sum.memory.empty({15});
   EXPECT_THROW(sum.forward(), Error);
-  Mean mean(Isa::avx2, 4, 16, DType::f32, Activation::sigmoid);
-  mean.y = mean.y.slice(3, 0, 1);
-  EXPECT_THROW(mean.forward(), Error);
-  mean.dx = {};
-  EXPECT_THROW(mean.backward(), Error);
+  HeadSum heads(Isa::avx2, 4, 16, DType::f32, Activation::sigmoid);
+  heads.y = heads.y.slice(3, 0, 1);
+  EXPECT_THROW(heads.forward(), Error);
+  heads.dx = {};
+  EXPECT_THROW(heads.backward(), Error);
 }
 
 }  // namespace

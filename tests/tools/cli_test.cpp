@@ -5,8 +5,10 @@
 #include <sys/wait.h>
 
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "core/file.h"
 #include "support/temp_folder.h"
@@ -120,6 +122,33 @@ TEST_F(CliTest, PlanIsQuickAndSmall) {
   const Result result = headgate("plan " HEADGATE_SOURCE_DIR "/configs/dense-1.7b-28l.yaml");
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_THAT(result.output, HasSubstr("1720.8 M"));
+}
+
+TEST_F(CliTest, SpikesFindsWhatIsPlanted) {
+  std::string table = "step,loss\n";
+  for (int step = 1; step <= 1500; ++step) {
+    const double loss = step == 1200 ? 3.5 : 2.5 + 0.01 * std::sin(12.9898 * step);
+    table += step == 1300 ? "1300,nan\n" : fmt::format("{},{}\n", step, loss);
+  }
+  const std::string file = write("curve.csv", table);
+  const Result result = headgate("spikes " + file);
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_THAT(result.output, HasSubstr("curve.csv: 1500 steps, 1 to 1500"));
+  EXPECT_THAT(result.output, HasSubstr("losses that are not finite: 1 (line 1301), events of"));
+  EXPECT_THAT(result.output, HasSubstr("1 of 499"));
+  EXPECT_THAT(result.output, HasSubstr("needs more than 1000 values"));  // no gradient norms
+  EXPECT_THAT(result.output, HasSubstr("MAD: 2"));
+
+  const Result json = headgate("spikes --json " + file + " " + file);
+  const auto reports = nlohmann::json::parse(json.output);
+  ASSERT_EQ(reports.size(), 2U);
+  EXPECT_EQ(reports[1].at("events").at(0).at("start"), 1200);
+  EXPECT_EQ(reports[1].at("scores").at("core").at("outliers"), 1);
+  EXPECT_TRUE(reports[1].at("scores").at("core_grad_norm").at("value").is_null());
+  EXPECT_EQ(reports[1].at("remarks").at("not_finite").at("count"), 1);
+
+  expect_error("spikes " + write("bad.csv", "1,2\n2,x\n"), "bad.csv:2: loss is 'x'");
+  expect_error("spikes " + write("empty.csv", ""), "empty.csv: no step");
 }
 
 TEST_F(CliTest, UsageErrorsAreNotZero) {

@@ -117,6 +117,54 @@ TEST_F(SessionTest, MetricsDoNotDoubleBack) {
   for (std::size_t i = 0; i < steps.size(); ++i) EXPECT_EQ(steps[i].at("step"), i + 1);
 }
 
+/// What a run said about its spikes, without the times of its rows.
+std::vector<nlohmann::json> spike_rows(std::vector<nlohmann::json> events,
+                                       const std::vector<nlohmann::json>& scores) {
+  std::erase_if(events, [](const auto& row) { return !row.contains("loss spike"); });
+  events.insert(events.end(), scores.begin(), scores.end());
+  for (auto& row : events) row.erase("time");
+  return events;
+}
+
+TEST_F(SessionTest, AResumedRunReportsTheSameSpikes) {
+  config.training.steps = 150;
+  config.training.seq_len = 8;
+  config.training.global_batch_size = 2;
+  config.checkpoint.interval = 140;
+  config.validation.interval = 150;
+  run("run");
+  const auto spikes_of = [&] { return spike_rows(rows("run", "event"), rows("run", "spikes")); };
+  const auto whole = spikes_of();
+  EXPECT_EQ(whole.size(), 6U);  // no event; the first score is defined at step 100
+  fs::remove_all(checkpoint("run", "step-00000150"));
+  run("run");
+  EXPECT_EQ(spikes_of(), whole);
+
+  // Had the loss been high in the three steps before the checkpoint, the first step behind it would
+  // have been the end of a spike.
+  const fs::path path = folder / "run" / "metrics.jsonl";
+  std::string edited;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    auto row = nlohmann::ordered_json::parse(line);
+    const std::int64_t step = row.at("step");
+    if (row.at("kind") == "train" && 138 <= step && step <= 140) {
+      row["loss_metrics/global_avg_loss"] = step == 139 ? 30 : 20;
+    }
+    edited += row.dump() + "\n";
+  }
+  write_file(path, edited);
+  fs::remove_all(checkpoint("run", "step-00000150"));
+  run("run");
+  const auto spike = spikes_of().front();
+  EXPECT_EQ(spike.at("step"), 141);
+  EXPECT_EQ(spike.at("spike/start"), 138);
+  EXPECT_EQ(spike.at("spike/peak"), 139);
+  EXPECT_EQ(spike.at("spike/steps"), 3);
+  EXPECT_EQ(spike.at("spike/first_sample"), 138 * config.training.global_batch_size);
+  EXPECT_EQ(spike.at("spike/last_sample"), 139 * config.training.global_batch_size - 1);
+}
+
 TEST_F(SessionTest, MicroBatchesDoNotChangeTheGradient) {
   config.training.steps = 1;
   config.training.micro_batch_size = 4;

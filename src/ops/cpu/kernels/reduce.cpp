@@ -32,11 +32,10 @@ void sum_tokens(const SumTokens& op, Context& ctx) {
 }
 
 template <class T, Activation kActivation>
-void mean_heads(const MeanHeadsForward& op) {
+void sum_heads(const SumHeadsForward& op) {
   const Heads<const T> x(op.x);
   const Heads<T> y(op.y);
   const std::int64_t kv = op.x.dim(1), group = op.x.dim(2);
-  const float share = 1.0F / static_cast<float>(kv * group);
   parallel_ranges(op.x.dim(0), kGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       for_lanes(op.x.dim(3), [&](std::int64_t i, auto lanes) {
@@ -45,31 +44,30 @@ void mean_heads(const MeanHeadsForward& op) {
           for (std::int64_t g = 0; g < group; ++g)
             sum += activate<kActivation>(load(x.at(t, j, g) + i, lanes));
         }
-        store(y.at(t, 0, 0) + i, sum * share, lanes);
+        store(y.at(t, 0, 0) + i, op.factor * sum, lanes);
       });
     }
   });
 }
 
 template <class T, Activation kActivation>
-void mean_heads(const MeanHeadsBackward& op) {
+void sum_heads(const SumHeadsBackward& op) {
   const Heads<const T> x(op.x), dy(op.dy);
   const Heads<T> dx(op.dx);
-  const float share = 1.0F / static_cast<float>(op.x.dim(1) * op.x.dim(2));
   parallel_heads(op.x.shape(), [&](std::int64_t t, std::int64_t j, std::int64_t g) {
     const T *in = x.at(t, j, g), *gradient = dy.at(t, 0, 0);
     T* out = dx.at(t, j, g);
     for_lanes(op.x.dim(3), [&](std::int64_t i, auto lanes) {
       const F32 slope = activate_with_slope<kActivation>(load(in + i, lanes)).slope;
-      store(out + i, load(gradient + i, lanes) * share * slope, lanes);
+      store(out + i, load(gradient + i, lanes) * op.factor * slope, lanes);
     });
   });
 }
 
 template <class Op>
-void mean_heads_of_any_type(const Op& op) {
+void sum_heads_of_any_type(const Op& op) {
   for_float_type(op.x.dtype(), [&]<class T>() {
-    for_activation(op.activation, [&](auto activation) { mean_heads<T, activation.value>(op); });
+    for_activation(op.activation, [&](auto activation) { sum_heads<T, activation.value>(op); });
   });
 }
 
@@ -81,13 +79,13 @@ void cpu_kernel<kIsa>(const SumTokens& op, Context& ctx) {
 }
 
 template <>
-void cpu_kernel<kIsa>(const MeanHeadsForward& op, Context&) {
-  mean_heads_of_any_type(op);
+void cpu_kernel<kIsa>(const SumHeadsForward& op, Context&) {
+  sum_heads_of_any_type(op);
 }
 
 template <>
-void cpu_kernel<kIsa>(const MeanHeadsBackward& op, Context&) {
-  mean_heads_of_any_type(op);
+void cpu_kernel<kIsa>(const SumHeadsBackward& op, Context&) {
+  sum_heads_of_any_type(op);
 }
 
 }  // namespace hg
