@@ -57,6 +57,8 @@ CASES |= {name: SMALL | changes for name, changes in {
     "output_norm": {"gate.position": "none", "attention.output_norm": True},
     "sink_learned": {"gate.position": "none", "attention.sink": "learned"},
     "sink_off_by_one": {"attention.sink": "off_by_one"},
+    # No branch output lies within a hundredth of this limit, so that rounding to bf16 carries none across it.
+    "sandwich_clip": {"num_hidden_layers": 2, "sandwich_norm": True, "residual_clip": 2.96},
 }.items()}
 DOCUMENTS = [0, 9, 10, 24]  # three documents of 9, 1 and 14 tokens
 EPS = 1e-6
@@ -103,6 +105,9 @@ def parameters(c):
         if c["attention.sink"] == "learned":
             shapes[p + "attention.sinks"] = (heads,)
         shapes[p + "attention.out.weight"] = (h, heads * d)
+        if c.get("sandwich_norm"):
+            shapes[p + "attention.sandwich_norm.weight"] = (h,)
+            shapes[p + "mlp.sandwich_norm.weight"] = (h,)
         shapes[p + "mlp.norm.weight"] = (h,)
         shapes[p + "mlp.gate_up.weight"] = (2 * f, h)
         shapes[p + "mlp.down.weight"] = (h, f)
@@ -192,6 +197,13 @@ def mlp(x, p, prefix):
     return (F.silu(gate) * up) @ p[prefix + "down.weight"].T
 
 
+def branch_output(y, p, prefix, c):
+    if c.get("sandwich_norm"):
+        y = rms_norm(y, p[prefix + "sandwich_norm.weight"])
+    limit = c.get("residual_clip")
+    return y.clamp(-limit, limit) if limit else y
+
+
 def run(c, z_loss):
     p = parameters(c)
     t = DOCUMENTS[-1]
@@ -209,8 +221,10 @@ def run(c, z_loss):
     for i in range(c["num_hidden_layers"]):
         prefix = f"layers.{i}."
         normed = rms_norm(x, p[prefix + "attention.norm.weight"])
-        x = x + attention(normed, p, prefix + "attention.", positions, mask, c)
-        x = x + mlp(rms_norm(x, p[prefix + "mlp.norm.weight"]), p, prefix + "mlp.")
+        y = attention(normed, p, prefix + "attention.", positions, mask, c)
+        x = x + branch_output(y, p, prefix + "attention.", c)
+        y = mlp(rms_norm(x, p[prefix + "mlp.norm.weight"]), p, prefix + "mlp.")
+        x = x + branch_output(y, p, prefix + "mlp.", c)
     weight = p["embedding.weight"] if c["tie_word_embeddings"] else p["head.weight"]
     logits = rms_norm(x, p["head.norm.weight"]) @ weight.T
     losses = F.cross_entropy(logits, targets, ignore_index=-1, reduction="none")

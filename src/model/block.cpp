@@ -1,61 +1,15 @@
 #include "model/block.h"
 
-#include "ops/norm.h"
-
 namespace hg {
-
-StreamNorm::StreamNorm(ParamStore& store, const ModelConfig& config, const std::string& name)
-    : eps_(static_cast<float>(config.rms_norm_eps)),
-      weight_(store.add({.name = name,
-                         .shape = {config.hidden_size},
-                         .decay = false,
-                         .parts = {{"norm", config.hidden_size, Init::ones()}}})) {}
-
-void StreamNorm::forward(Context& ctx, const Weights& w, Stream& stream, Tensor sum, Saved& s,
-                         Keep keep) const {
-  const Shape& shape = stream.residual.shape();
-  const DType dtype = stream.residual.dtype();
-  if (keep.make(ctx, Effort::cheap, s.normed, "normed", dtype, shape)) {
-    keep.make(ctx, Effort::cheap, s.rstd, "rstd", DType::f32, {shape[0]});
-    if (stream.pending) {
-      run(ctx, AddRmsNormForward{.y = s.normed,
-                                 .sum = sum,
-                                 .rstd = s.rstd,
-                                 .x = stream.residual,
-                                 .delta = stream.delta,
-                                 .weight = w[weight_],
-                                 .eps = eps_});
-      stream.residual = sum;
-      stream.pending = false;
-    } else {
-      run(ctx, RmsNormForward{.y = s.normed,
-                              .rstd = s.rstd,
-                              .x = stream.residual,
-                              .weight = w[weight_],
-                              .eps = eps_});
-    }
-  }
-  s.sum = stream.residual;
-}
-
-void StreamNorm::backward(Context& ctx, const Weights& w, const Gradients& g, ConstTensor dnormed,
-                          const Saved& s, ConstTensor dresidual, Tensor d) const {
-  run(ctx, RmsNormBackward{.dx = d,
-                           .dweight = g[weight_],
-                           .dy = dnormed,
-                           .x = s.sum,
-                           .rstd = s.rstd,
-                           .weight = w[weight_],
-                           .dresidual = dresidual,
-                           .accumulate = g.accumulate});
-}
 
 Block::Block(ParamStore& store, const ModelConfig& config, const std::string& name)
     : unit_(store.begin_unit(name)),
       attention_norm_(store, config, name + ".attention.norm.weight"),
       attention_(store, config, name + ".attention"),
+      attention_output_(store, config, name + ".attention"),
       mlp_norm_(store, config, name + ".mlp.norm.weight"),
-      mlp_(store, config, name + ".mlp") {}
+      mlp_(store, config, name + ".mlp"),
+      mlp_output_(store, config, name + ".mlp") {}
 
 void Block::forward(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
                     Stream& stream, Saved& s, Keep keep) const {
@@ -69,11 +23,17 @@ void Block::forward(Context& ctx, const Weights& w, const Batch& batch, const Ro
   const bool training = keep.pass == Pass::train;
   attention_norm_.forward(ctx, w, stream, place_for_sum(training && stream.pending),
                           s.attention_norm, keep);
-  attention_.forward(ctx, w, batch, rope, s.attention_norm.normed, stream.delta, s.attention, keep);
+  ConstTensor x = s.attention_norm.normed;
+  attention_.forward(ctx, w, batch, rope, x,
+                     attention_output_.place(ctx, x, stream.delta, s.attention_output, keep),
+                     s.attention, keep);
+  attention_output_.forward(ctx, w, stream.delta, s.attention_output, keep);
   stream.pending = true;
   mlp_norm_.forward(ctx, w, stream, place_for_sum(training && keep.policy != Recompute::block),
                     s.mlp_norm, keep);
-  mlp_.forward(ctx, w, s.mlp_norm.normed, stream.delta, s.mlp, keep);
+  x = s.mlp_norm.normed;
+  mlp_.forward(ctx, w, x, mlp_output_.place(ctx, x, stream.delta, s.mlp_output, keep), s.mlp, keep);
+  mlp_output_.forward(ctx, w, stream.delta, s.mlp_output, keep);
   stream.pending = true;
 }
 
@@ -88,14 +48,20 @@ void Block::make_again(Context& ctx, const Weights& w, const Batch& batch, const
     stream.spare = ctx.scratch.allocate("residual again", dtype, shape);
   }
   attention_norm_.forward(ctx, w, stream, {}, s.attention_norm, keep);
-  attention_.forward(ctx, w, batch, rope, s.attention_norm.normed, stream.delta, s.attention, keep);
+  ConstTensor x = s.attention_norm.normed;
+  attention_.forward(ctx, w, batch, rope, x,
+                     attention_output_.place(ctx, x, stream.delta, s.attention_output, keep),
+                     s.attention, keep);
+  attention_output_.forward(ctx, w, stream.delta, s.attention_output, keep);
   if (recompute == Recompute::block) {
     stream.pending = true;
   } else {
     stream.residual = s.mlp_norm.sum;
   }
   mlp_norm_.forward(ctx, w, stream, stream.spare, s.mlp_norm, keep);
-  mlp_.forward(ctx, w, s.mlp_norm.normed, {}, s.mlp, keep);
+  x = s.mlp_norm.normed;
+  mlp_.forward(ctx, w, x, mlp_output_.place(ctx, x, {}, s.mlp_output, keep), s.mlp, keep);
+  mlp_output_.forward(ctx, w, stream.delta, s.mlp_output, keep);
 }
 
 void Block::backward(Context& ctx, const Weights& w, const Gradients& g, const Batch& batch,
@@ -103,9 +69,18 @@ void Block::backward(Context& ctx, const Weights& w, const Gradients& g, const B
   const ArenaScope scope(ctx.scratch);
   if (recompute != Recompute::none) make_again(ctx, w, batch, rope, s, recompute);
   const Tensor dnormed = ctx.scratch.allocate("d normed", d.dtype(), d.shape());
-  mlp_.backward(ctx, w, g, d, s.mlp_norm.normed, s.mlp, dnormed);
+  {
+    const ArenaScope branch(ctx.scratch);
+    mlp_.backward(ctx, w, g, mlp_output_.backward(ctx, w, g, d, s.mlp_output), s.mlp_norm.normed,
+                  s.mlp, dnormed);
+  }
   mlp_norm_.backward(ctx, w, g, dnormed, s.mlp_norm, d, d);
-  attention_.backward(ctx, w, g, batch, rope, d, s.attention_norm.normed, s.attention, dnormed);
+  {
+    const ArenaScope branch(ctx.scratch);
+    attention_.backward(ctx, w, g, batch, rope,
+                        attention_output_.backward(ctx, w, g, d, s.attention_output),
+                        s.attention_norm.normed, s.attention, dnormed);
+  }
   attention_norm_.backward(ctx, w, g, dnormed, s.attention_norm, d, d);
 }
 
@@ -114,12 +89,17 @@ void Block::decode(Context& ctx, const Weights& w, ConstTensor positions, std::i
   const ArenaScope scope(ctx.scratch);
   const Keep keep{.policy = Recompute::none, .pass = Pass::infer};
   StreamNorm::Saved norm;
+  BranchOutput::Saved output;
   attention_norm_.forward(ctx, w, stream, stream.spare, norm, keep);
-  attention_.decode(ctx, w, positions, first, rope, norm.normed, stream.delta, cache);
+  attention_.decode(ctx, w, positions, first, rope, norm.normed,
+                    attention_output_.place(ctx, norm.normed, stream.delta, output, keep), cache);
+  attention_output_.forward(ctx, w, stream.delta, output, keep);
   stream.pending = true;
   mlp_norm_.forward(ctx, w, stream, stream.spare, norm, keep);
   Mlp::Saved mlp;
-  mlp_.forward(ctx, w, norm.normed, stream.delta, mlp, keep);
+  mlp_.forward(ctx, w, norm.normed, mlp_output_.place(ctx, norm.normed, stream.delta, output, keep),
+               mlp, keep);
+  mlp_output_.forward(ctx, w, stream.delta, output, keep);
   stream.pending = true;
 }
 

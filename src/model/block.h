@@ -3,41 +3,11 @@
 #pragma once
 
 #include "model/attention.h"
+#include "model/branch_output.h"
 #include "model/mlp.h"
+#include "model/stream_norm.h"
 
 namespace hg {
-
-/// The residual stream between two norms: what was summed up, and the last branch's output, which
-/// the next norm adds in its own pass over memory.
-struct Stream {
-  ConstTensor residual;  // [T, hidden]
-  Tensor delta;          // [T, hidden]: where branches write
-  Tensor spare;          // [T, hidden]: for sums that backward does not need
-  bool pending = false;  // delta is still to be added
-};
-
-/// RMSNorm of residual + delta; the sum becomes the stream's residual.
-class StreamNorm {
- public:
-  struct Saved {
-    ConstTensor sum;      // [T, hidden]: the stream behind the addition
-    Tensor normed, rstd;  // [T, hidden], [T] f32
-  };
-
-  StreamNorm(ParamStore& store, const ModelConfig& config, const std::string& name);
-
-  /// The sum, if something is pending, is written to `sum`, which may be the residual itself.
-  void forward(Context& ctx, const Weights& w, Stream& stream, Tensor sum, Saved& s,
-               Keep keep) const;
-  /// d = dresidual + the norm's dx for dnormed: both flow into the sum. dresidual may be d, or
-  /// absent.
-  void backward(Context& ctx, const Weights& w, const Gradients& g, ConstTensor dnormed,
-                const Saved& s, ConstTensor dresidual, Tensor d) const;
-
- private:
-  float eps_;
-  ParamId weight_;
-};
 
 class Block {
  public:
@@ -45,6 +15,7 @@ class Block {
     StreamNorm::Saved attention_norm, mlp_norm;
     Attention::Saved attention;
     Mlp::Saved mlp;
+    BranchOutput::Saved attention_output, mlp_output;
   };
 
   /// Begins a unit of the store and declares its parameters.
@@ -68,8 +39,10 @@ class Block {
   UnitId unit_;
   StreamNorm attention_norm_;
   Attention attention_;
+  BranchOutput attention_output_;
   StreamNorm mlp_norm_;
   Mlp mlp_;
+  BranchOutput mlp_output_;
 };
 
 }  // namespace hg

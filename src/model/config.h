@@ -58,6 +58,8 @@ struct ModelConfig {
   bool tie_word_embeddings = true;
   double initializer_range = 0.02;
   bool depth_scaled_init = false;
+  bool sandwich_norm = false;
+  double residual_clip = 0;
   AttentionConfig attention;
 
   void fields(auto&& f) {
@@ -77,6 +79,9 @@ struct ModelConfig {
     f("initializer_range", initializer_range, "standard deviation of initial weights", positive);
     f("depth_scaled_init", depth_scaled_init,
       "output projections of both branches start smaller by 1 / sqrt(2 layers)");
+    f("sandwich_norm", sandwich_norm, "RMSNorm of each branch's output, before it is added");
+    f("residual_clip", residual_clip, "branch outputs are held in (-c, c) when added; 0: off",
+      at_least(0));
     f("attention", attention, "the attention layer");
   }
 

@@ -34,7 +34,7 @@ struct AddRmsNormForward {
 /// For AddRmsNorm, `x` is the sum and dx the gradient of x and of delta alike.
 struct RmsNormBackward {
   static constexpr std::string_view name = "rms_norm_backward";
-  Tensor dx, dweight;               // [T, D], [D] f32
+  Tensor dx, dweight;               // [T, D], [D] f32; dx may be dy or dresidual itself
   ConstTensor dy, x, rstd, weight;  // [T, D], [T, D], [T] f32, [D]
   ConstTensor dresidual;            // [T, D]: the gradient that flows past the norm; may be absent
   bool accumulate;                  // dweight

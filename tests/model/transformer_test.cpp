@@ -81,14 +81,14 @@ INSTANTIATE_TEST_SUITE_P(Goldens, TransformerTest,
                          testing::Combine(testing::Values("elementwise", "headwise", "none_untied"),
                                           testing::ValuesIn(isas())));
 INSTANTIATE_TEST_SUITE_P(
-    Gates, TransformerTest,
+    Arms, TransformerTest,
     testing::Combine(testing::Values("value", "value_headwise", "key", "query", "rotated_key",
                                      "rotated_query_headwise", "output", "mean_scores",
                                      "mean_logits", "shared", "value_mean_scores", "additive_silu",
                                      "additive_identity", "silu", "ns_sigmoid", "scaled", "learned",
                                      "learned_headwise", "self_silu", "state_value",
                                      "state_value_headwise", "first_dims", "output_norm",
-                                     "sink_learned", "sink_off_by_one"),
+                                     "sink_learned", "sink_off_by_one", "sandwich_clip"),
                      testing::ValuesIn(isas())),
     [](const auto& one) {
       return std::string(std::get<0>(one.param)) + "_" +
