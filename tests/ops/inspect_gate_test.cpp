@@ -174,6 +174,14 @@ TEST_P(GateScoresTest, FindsQuantilesAmongEqualsAndOppositeSigns) {
   Scores(GetParam(), logits, Activation::identity).expect_definition();
 }
 
+TEST_P(GateScoresTest, BothZerosAreTheLowest) {
+  const Tensor logits = memory.normal("logits", {30, 1, 2, 16});
+  for (std::int64_t i = 0; i < logits.numel(); ++i) {
+    set(logits, i, i % 3 == 0 ? -0.0F : i % 3 == 1 ? 0.0F : std::abs(get(logits, i)));
+  }
+  Scores(GetParam(), logits, Activation::identity).expect_definition();
+}
+
 TEST_P(GateScoresTest, SaturatesAtInfiniteLogits) {
   const Tensor logits = memory.zeros({8, 1, 1, 16});
   set(logits, 3, INFINITY);

@@ -1,5 +1,4 @@
-// Exact quantiles of values that are visited several times and stored never: a radix search on
-// their bits.
+// Exact quantiles without sorting: a radix search on the bits of the values.
 #pragma once
 
 #include <algorithm>
