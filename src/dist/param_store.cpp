@@ -104,6 +104,7 @@ std::vector<ParamState> ParamStore::states() const {
                  : Tensor{};
     };
     result.push_back({.spec = specs_[static_cast<std::size_t>(id)],
+                      .unit = unit_ids_[static_cast<std::size_t>(id)],
                       .master = flat(unit.master),
                       .m = flat(unit.m),
                       .v = flat(unit.v),

@@ -43,6 +43,7 @@ struct ParamSpec {
 /// What the optimizer updates at once: one parameter, flat.
 struct ParamState {
   const ParamSpec& spec;
+  UnitId unit;
   Tensor master, m, v;  // [N] f32
   Tensor working;       // [N] bf16; absent where the model computes with the master
   Tensor gradient;      // [N] f32

@@ -153,6 +153,51 @@ void Attention::forward(Context& ctx, const Weights& w, const Batch& batch, cons
   finish(ctx, w, x, y, s, keep);
 }
 
+AttentionView Attention::view(const Weights& w, ConstTensor x, ConstTensor y,
+                              const Saved& s) const {
+  AttentionView view{.q = gated(GatePosition::rotated_query, s.q, s),
+                     .k = gated(GatePosition::rotated_key, s.k, s),
+                     .lse = s.lse,
+                     .scale = scale_,
+                     .logits = {},
+                     .function = gate_.function(),
+                     .sdpa = s.o,
+                     .gated_from = {},
+                     .gated = s.gate.gated};
+  const auto from = parts<ConstTensor>(s.qkvg);
+  switch (gate_.position()) {
+    case GatePosition::none:
+      return view;
+    case GatePosition::sdpa:
+      view.gated_from = attention_output(s);
+      break;
+    case GatePosition::value:
+      view.gated_from = from.v;
+      break;
+    case GatePosition::key:
+      view.gated_from = from.k;
+      break;
+    case GatePosition::query:
+      view.gated_from = from.q;
+      break;
+    case GatePosition::rotated_key:
+      view.gated_from = s.k;
+      break;
+    case GatePosition::rotated_query:
+      view.gated_from = s.q;
+      break;
+    case GatePosition::output: {
+      const Shape row{y.dim(0), 1, 1, y.dim(1)};
+      view.gated_from = s.ungated.view(row);
+      view.gated = y.view(row);
+      break;
+    }
+  }
+  view.logits = gate_.logits(w, {x, from.gate}, view.gated_from.shape(), s.gate);
+  if (!view.logits) view.logits = view.gated_from;
+  return view;
+}
+
 void Attention::backward(Context& ctx, const Weights& w, const Gradients& g, const Batch& batch,
                          const RopeTable& rope, ConstTensor dy, ConstTensor x, const Saved& s,
                          Tensor dx) const {

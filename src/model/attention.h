@@ -8,6 +8,7 @@
 #include "dist/param_store.h"
 #include "model/config.h"
 #include "model/gate.h"
+#include "model/instruments.h"
 #include "model/keep.h"
 
 namespace hg {
@@ -47,6 +48,8 @@ class Attention {
   /// y = attention(x); x is [T, hidden], normalised. An absent y leaves out the output projection.
   void forward(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
                ConstTensor x, Tensor y, Saved& s, Keep keep) const;
+  /// What forward has just computed, for instruments; x and y as forward had them.
+  AttentionView view(const Weights& w, ConstTensor x, ConstTensor y, const Saved& s) const;
   /// dx from dy, and the weights' gradients.
   void backward(Context& ctx, const Weights& w, const Gradients& g, const Batch& batch,
                 const RopeTable& rope, ConstTensor dy, ConstTensor x, const Saved& s,

@@ -12,7 +12,7 @@ Block::Block(ParamStore& store, const ModelConfig& config, const std::string& na
       mlp_output_(store, config, name + ".mlp") {}
 
 void Block::forward(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
-                    Stream& stream, Saved& s, Keep keep) const {
+                    Stream& stream, Saved& s, Keep keep, const LayerInstruments& look) const {
   const ArenaScope scope(ctx.scratch);
   const Shape& shape = stream.residual.shape();
   const DType dtype = stream.residual.dtype();
@@ -24,16 +24,19 @@ void Block::forward(Context& ctx, const Weights& w, const Batch& batch, const Ro
   attention_norm_.forward(ctx, w, stream, place_for_sum(training && stream.pending),
                           s.attention_norm, keep);
   ConstTensor x = s.attention_norm.normed;
-  attention_.forward(ctx, w, batch, rope, x,
-                     attention_output_.place(ctx, x, stream.delta, s.attention_output, keep),
-                     s.attention, keep);
+  Tensor y = attention_output_.place(ctx, x, stream.delta, s.attention_output, keep);
+  attention_.forward(ctx, w, batch, rope, x, y, s.attention, keep);
+  if (look) look.see_attention(ctx, batch, attention_.view(w, x, y, s.attention));
   attention_output_.forward(ctx, w, stream.delta, s.attention_output, keep);
+  if (look) look.see_branch(ctx, Branch::attention, stream.residual, stream.delta);
   stream.pending = true;
   mlp_norm_.forward(ctx, w, stream, place_for_sum(training && keep.policy != Recompute::block),
                     s.mlp_norm, keep);
   x = s.mlp_norm.normed;
-  mlp_.forward(ctx, w, x, mlp_output_.place(ctx, x, stream.delta, s.mlp_output, keep), s.mlp, keep);
+  y = mlp_output_.place(ctx, x, stream.delta, s.mlp_output, keep);
+  mlp_.forward(ctx, w, x, y, s.mlp, keep);
   mlp_output_.forward(ctx, w, stream.delta, s.mlp_output, keep);
+  if (look) look.see_branch(ctx, Branch::mlp, stream.residual, stream.delta);
   stream.pending = true;
 }
 

@@ -22,7 +22,7 @@ class Block {
   Block(ParamStore& store, const ModelConfig& config, const std::string& name);
 
   void forward(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
-               Stream& stream, Saved& s, Keep keep) const;
+               Stream& stream, Saved& s, Keep keep, const LayerInstruments& look = {}) const;
   /// d holds the gradient of the stream behind the block, and then of the stream before it.
   void backward(Context& ctx, const Weights& w, const Gradients& g, const Batch& batch,
                 const RopeTable& rope, Saved& s, Recompute recompute, Tensor d) const;

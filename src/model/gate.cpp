@@ -8,7 +8,15 @@
 namespace hg {
 namespace {
 
-/// Heads that a gate at this position sees: KV heads, heads of each, width.
+/// Head (j, g) of all tokens, [T, D].
+template <class AnyTensor>
+AnyTensor head(const AnyTensor& heads, std::int64_t j, std::int64_t g) {
+  const AnyTensor one = heads.slice(1, j, j + 1).slice(2, g, g + 1);
+  return AnyTensor(one.data(), one.dtype(), {one.dim(0), one.dim(3)}, {one.stride(0), 1});
+}
+
+}  // namespace
+
 Shape gated_heads(const ModelConfig& config) {
   switch (config.attention.gate.position) {
     case GatePosition::output:
@@ -21,15 +29,6 @@ Shape gated_heads(const ModelConfig& config) {
       return {config.num_key_value_heads, config.heads_per_group(), config.head_dim};
   }
 }
-
-/// Head (j, g) of all tokens, [T, D].
-template <class AnyTensor>
-AnyTensor head(const AnyTensor& heads, std::int64_t j, std::int64_t g) {
-  const AnyTensor one = heads.slice(1, j, j + 1).slice(2, g, g + 1);
-  return AnyTensor(one.data(), one.dtype(), {one.dim(0), one.dim(3)}, {one.stride(0), 1});
-}
-
-}  // namespace
 
 AttentionGate::AttentionGate(ParamStore& store, const ModelConfig& config,
                              const std::string& prefix)
@@ -63,15 +62,15 @@ GateFunction AttentionGate::function() const {
           .scale = static_cast<float>(config_.scale)};
 }
 
-ConstTensor AttentionGate::logits(const Weights& w, const Source& from, const Shape& heads,
+ConstTensor AttentionGate::logits(const Weights& w, const Source& from, const Shape& state,
                                   const Saved& s) const {
-  const Shape each = heads.with(3, e_);
+  const Shape each = state.with(3, e_);
   if (averaged()) return ConstTensor(s.shared).expand(each);
   if (fused_) return from.fused;
   if (config_.input == GateInput::learned) {
     return w[weight_].view({1, kv_, group_, e_}).expand(each);
   }
-  if (config_.input == GateInput::self || stands_at(GatePosition::none)) return {};
+  if (config_.input == GateInput::self) return {};
   return ConstTensor(s.logits).expand(each);
 }
 

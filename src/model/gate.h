@@ -10,6 +10,9 @@
 
 namespace hg {
 
+/// KV heads, heads of each and width of what a gate at the config's position stands on.
+Shape gated_heads(const ModelConfig& config);
+
 class AttentionGate {
  public:
   struct Saved {
@@ -27,6 +30,7 @@ class AttentionGate {
   /// Declares a weight of its own, if the logits are not made by the fused projection.
   AttentionGate(ParamStore& store, const ModelConfig& config, const std::string& prefix);
 
+  GatePosition position() const { return config_.position; }
   bool stands_at(GatePosition position) const { return config_.position == position; }
   /// Heads of each group that have logits, and the logits of each.
   std::int64_t group() const { return group_; }
@@ -45,9 +49,9 @@ class AttentionGate {
                   ConstTensor state, const Saved& s, ConstTensor dy, Tensor dstate,
                   Tensor dfused) const;
 
-  /// Logits as the gate op takes them, one for each element or head of `heads`, and what the op
-  /// makes of them: for instruments. Without a gate, or where a state gates itself, absent.
-  ConstTensor logits(const Weights& w, const Source& from, const Shape& heads,
+  /// Logits as the gate op takes them, [T, KV, G, E] for a state of this shape, and what the op
+  /// makes of them. Absent where a state gates itself.
+  ConstTensor logits(const Weights& w, const Source& from, const Shape& state,
                      const Saved& s) const;
   GateFunction function() const;
 

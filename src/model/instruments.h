@@ -1,5 +1,5 @@
 // What one look at a forward pass records: gate scores, attention sinks, massive activations, layer
-// by layer. Results are small f32 tensors; the host reads them behind the step. docs/metrics.md
+// by layer. Results are small f32 tensors, which the host reads behind the step. docs/metrics.md
 // defines every number.
 #pragma once
 
@@ -12,44 +12,67 @@
 
 namespace hg {
 
-/// An attention layer's forward pass as instruments see it.
+/// An attention layer's forward pass, as instruments see it.
 struct AttentionView {
-  ConstTensor q, k, lse;    // what attention took, [T, KV, G, D] and [T, KV, 1, D]; [KV, G, T]
-  float scale;              // of q . k
-  ConstTensor logits;       // of the gate, as GateForward takes them; absent without a gate
-  GateFunction function;    // what makes scores of them
-  ConstTensor before;       // what is gated, [T, KV, G, D]; without a gate the attention output
-  ConstTensor after;        // behind the gate; absent without one
+  ConstTensor q, k, lse;   // of attention: [T, KV, G, D], [T, KV, 1, D], [KV, G, T]
+  float scale;             // of q . k
+  ConstTensor logits;      // of the gate, as GateForward takes them; absent without a gate
+  GateFunction function;   // what makes scores of them
+  ConstTensor sdpa;        // the attention output, [T, KV, G, D]
+  ConstTensor gated_from;  // what is gated, [T, KV, G, D]; absent without a gate
+  ConstTensor gated;       // behind the gate
 };
+
+/// A branch of a block, as it is added to the residual stream.
+enum class Branch { attention, mlp };
 
 class Instruments {
  public:
   struct Layer {
-    Tensor gate_heads;      // as GateScores gives them; absent without a gate
-    Tensor gate_histogram;
-    Tensor gate_tokens;     // [T]
-    Tensor first_token;     // as FirstTokenShare
-    Tensor entropy;         // as AttentionEntropy
-    // As Magnitudes, [kStatistics]:
-    Tensor before, after;                // the gate
-    Tensor attention_branch, ffn_branch; // what is added to the residual stream
-    Tensor attention_stream, ffn_stream; // the residual stream behind each addition
+    // As GateScores gives them; absent without a gate.
+    Tensor gate_heads, gate_histogram, gate_tokens;
+    // As FirstTokenShare and AttentionEntropy.
+    Tensor first_token, entropy;
+    // As Magnitudes, [kStatistics]: the attention output, what is gated and what becomes of it
+    // (absent without a gate), what each branch adds, and the stream behind each addition.
+    Tensor sdpa, gated_from, gated;
+    Tensor branch[2], stream[2];
   };
 
-  /// Room for the results of a model, for micro-batches of `tokens`.
+  /// Room for the results of one micro-batch of `tokens`.
   Instruments(const ModelConfig& config, std::int64_t tokens, Arena& arena);
 
-  // Called by a block's forward, in this order, for each layer.
-  void see_attention(Context& ctx, int layer, const Batch& batch, const AttentionView& view) const;
-  void see_attention_branch(Context& ctx, int layer, ConstTensor branch, ConstTensor stream) const;
-  void see_ffn_branch(Context& ctx, int layer, ConstTensor branch) const;
-  /// The layer's output: the stream that the next layer, or the head, makes of it.
-  void see_output(Context& ctx, int layer, ConstTensor stream) const;
+  // See LayerInstruments.
+  void see_attention(Context& ctx, std::size_t layer, const Batch& batch,
+                     const AttentionView& view) const;
+  void see_branch(Context& ctx, std::size_t layer, Branch branch, ConstTensor residual,
+                  ConstTensor output) const;
 
   const std::vector<Layer>& layers() const { return layers_; }
 
  private:
   std::vector<Layer> layers_;
+};
+
+/// The instruments of one layer; empty if nobody looks.
+class LayerInstruments {
+ public:
+  LayerInstruments() = default;
+  LayerInstruments(const Instruments* all, std::size_t layer) : all_(all), layer_(layer) {}
+
+  explicit operator bool() const { return all_ != nullptr; }
+  // A block's forward calls these, in this order.
+  void see_attention(Context& ctx, const Batch& batch, const AttentionView& view) const {
+    all_->see_attention(ctx, layer_, batch, view);
+  }
+  /// residual and output are [T, hidden]; the stream behind the addition is their sum.
+  void see_branch(Context& ctx, Branch branch, ConstTensor residual, ConstTensor output) const {
+    all_->see_branch(ctx, layer_, branch, residual, output);
+  }
+
+ private:
+  const Instruments* all_ = nullptr;
+  std::size_t layer_ = 0;
 };
 
 }  // namespace hg

@@ -53,7 +53,8 @@ Stream Transformer::embed(Context& ctx, ConstTensor tokens, Arena& arena) const 
 }
 
 void Transformer::forward_backward(Context& ctx, const Batch& batch, Recompute recompute,
-                                   float z_loss, bool accumulate, const TokenLosses& losses) {
+                                   float z_loss, bool accumulate, const TokenLosses& losses,
+                                   const Instruments* instruments) {
   const ArenaScope activations(ctx.activations), scratch(ctx.scratch);
   const Weights embedding = store_.weights(embedding_unit_);
   const Gradients g_embedding = store_.gradients(embedding_unit_, accumulate);
@@ -61,7 +62,7 @@ void Transformer::forward_backward(Context& ctx, const Batch& batch, Recompute r
   Stream stream = embed(ctx, batch.tokens, ctx.activations);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     blocks_[i].forward(ctx, store_.weights(blocks_[i].unit()), batch, rope_, stream, saved_[i],
-                       {.policy = recompute, .pass = Pass::train});
+                       {.policy = recompute, .pass = Pass::train}, {instruments, i});
   }
 
   const Tensor d = ctx.scratch.allocate("d stream", stream.delta.dtype(), stream.delta.shape());
@@ -81,13 +82,14 @@ void Transformer::forward_backward(Context& ctx, const Batch& batch, Recompute r
                              .accumulate = accumulate || config_.tie_word_embeddings});
 }
 
-void Transformer::forward(Context& ctx, const Batch& batch, const TokenLosses& losses) const {
+void Transformer::forward(Context& ctx, const Batch& batch, const TokenLosses& losses,
+                          const Instruments* instruments) const {
   const ArenaScope scratch(ctx.scratch);
   Stream stream = embed(ctx, batch.tokens, ctx.scratch);
   Block::Saved s;
-  for (const Block& block : blocks_) {
-    block.forward(ctx, store_.weights(block.unit()), batch, rope_, stream, s,
-                  {.policy = Recompute::none, .pass = Pass::infer});
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    blocks_[i].forward(ctx, store_.weights(blocks_[i].unit()), batch, rope_, stream, s,
+                       {.policy = Recompute::none, .pass = Pass::infer}, {instruments, i});
   }
   head_.forward(ctx, store_.weights(head_.unit()), store_.weights(embedding_unit_), batch, stream,
                 {.loss = losses.loss, .lse = losses.lse, .z_loss = 0});

@@ -24,10 +24,13 @@ class Transformer {
   /// One micro-batch: losses, and gradients of (sum of losses + z_loss sum of lse^2), added to
   /// those in the store if `accumulate`. Dividing by the number of targets is left to the
   /// optimizer, so that a step's gradient does not depend on how it was cut into micro-batches.
+  /// Instruments, if given, see the forward pass and change nothing.
   void forward_backward(Context& ctx, const Batch& batch, Recompute recompute, float z_loss,
-                        bool accumulate, const TokenLosses& losses);
-  /// Losses alone.
-  void forward(Context& ctx, const Batch& batch, const TokenLosses& losses) const;
+                        bool accumulate, const TokenLosses& losses,
+                        const Instruments* instruments = nullptr);
+  /// Losses alone; and what instruments see.
+  void forward(Context& ctx, const Batch& batch, const TokenLosses& losses,
+               const Instruments* instruments = nullptr) const;
   /// Logits, [1, V], of the last of n new tokens of one document, whose `first` earlier ones are in
   /// the caches, one per block; the new ones are added.
   void decode(Context& ctx, ConstTensor tokens, ConstTensor positions, std::int64_t first,

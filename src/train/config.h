@@ -143,12 +143,24 @@ struct CheckpointConfig {
 
 struct MetricsConfig {
   std::int64_t log_interval = 10;
+  std::int64_t instrument_interval = 10;
+  std::int64_t details_interval = 100;
   bool tensorboard = true;
 
   void fields(auto&& f) {
     f("log_interval", log_interval, "steps between console lines; files get every step",
       at_least(1));
+    f("instrument_interval", instrument_interval,
+      "steps between looks at gates, attention and activations; 0: never", at_least(0));
+    f("details_interval", details_interval,
+      "steps between looks that also record every head, to instruments.jsonl", at_least(1));
     f("tensorboard", tensorboard, "write TensorBoard event files beside metrics.jsonl");
+  }
+  void validate(ConfigProblems& problems) const {
+    if (instrument_interval > 0 && details_interval % instrument_interval != 0) {
+      problems.add("details_interval", "is {}, not a multiple of instrument_interval = {}",
+                   details_interval, instrument_interval);
+    }
   }
 };
 
@@ -197,6 +209,7 @@ struct RunConfig {
 };
 
 // The lists of keys are long to compile; train/config.cpp has the one copy.
-extern template config::Keys config::keys_of(const RunConfig&, const std::string&, std::string_view);
+extern template config::Keys config::keys_of(const RunConfig&, const std::string&,
+                                             std::string_view);
 
 }  // namespace hg

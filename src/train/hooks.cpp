@@ -20,17 +20,25 @@ bool is_last(const Trainer& trainer) {
 
 }  // namespace
 
+MetricRow make_row(const Trainer& trainer, std::string kind, std::vector<NamedValue> values,
+                   std::vector<std::pair<std::string, std::string>> texts) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return {.step = trainer.state().step,
+          .tokens = trainer.state().tokens,
+          .time = std::chrono::duration<double>(now).count(),
+          .kind = std::move(kind),
+          .values = std::move(values),
+          .texts = std::move(texts)};
+}
+
+void write_row(Sinks& sinks, const MetricRow& row) {
+  for (const auto& sink : sinks) sink->write(row);
+}
+
 void write_row(Sinks& sinks, const Trainer& trainer, std::string kind,
                std::vector<NamedValue> values,
                std::vector<std::pair<std::string, std::string>> texts) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  const MetricRow row{.step = trainer.state().step,
-                      .tokens = trainer.state().tokens,
-                      .time = std::chrono::duration<double>(now).count(),
-                      .kind = std::move(kind),
-                      .values = std::move(values),
-                      .texts = std::move(texts)};
-  for (const auto& sink : sinks) sink->write(row);
+  write_row(sinks, make_row(trainer, std::move(kind), std::move(values), std::move(texts)));
 }
 
 void StepMetricsHook::after_step(Trainer& trainer, const StepResult& result) {

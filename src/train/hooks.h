@@ -16,7 +16,12 @@ namespace hg {
 /// Sinks that every hook writes to.
 using Sinks = std::vector<std::unique_ptr<MetricsSink>>;
 
-/// Writes a row to every sink, with the trainer's step and tokens and the time.
+/// A row with the trainer's step and tokens and the time.
+MetricRow make_row(const Trainer& trainer, std::string kind, std::vector<NamedValue> values,
+                   std::vector<std::pair<std::string, std::string>> texts = {});
+
+/// Writes a row to every sink.
+void write_row(Sinks& sinks, const MetricRow& row);
 void write_row(Sinks& sinks, const Trainer& trainer, std::string kind,
                std::vector<NamedValue> values,
                std::vector<std::pair<std::string, std::string>> texts = {});

@@ -96,10 +96,13 @@ std::int64_t drop_rows_after(const std::filesystem::path& path, std::int64_t ste
 void TensorBoardSink::write(const MetricRow& row) {
   writer_.scalars(row.time, row.step, row.values);
   for (const auto& [tag, text] : row.texts) writer_.text(row.time, row.step, tag, text);
+  for (const auto& [tag, histogram] : row.histograms)
+    writer_.histogram(row.time, row.step, tag, histogram);
 }
 
 void ConsoleSink::write(const MetricRow& row) {
-  if (row.kind == "train" && row.step != 1 && row.step % interval_ != 0) return;
+  const bool steady = row.kind == "train" || row.kind == "instruments";
+  if (steady && row.step != 1 && row.step % interval_ != 0) return;
   const std::string line = console_line(row);
   if (!line.empty()) print_(line);
 }
@@ -117,9 +120,16 @@ std::string console_line(const MetricRow& row) {
     line += fmt::format("  tps: {}", with_commas(*x));
   if (const auto x = find(row, metric::kTflops)) line += fmt::format("  tflops: {:.2f}", *x);
   if (const auto x = find(row, metric::kMfu)) line += fmt::format("  mfu: {:.2f}%", *x);
+  if (const auto x = find(row, "gate/mean")) line += fmt::format("  gate: {:.3f}", *x);
+  if (const auto x = find(row, "gate/below_0.1"))
+    line += fmt::format(" ({:.1f}% below 0.1)", 100 * *x);
+  if (const auto x = find(row, "attention/first_token"))
+    line += fmt::format("  first_token: {:.1f}%", 100 * *x);
+  if (const auto x = find(row, "activation/max")) line += fmt::format("  max_act: {:.1f}", *x);
   for (const auto& [name, text] : row.texts) line += fmt::format("  {}: {}", name, text);
   if (line.empty()) return line;
-  return fmt::format("{}step: {}{}", row.kind == "val" ? "validate " : "", row.step, line);
+  const char* what = row.kind == "val" ? "validate " : row.kind == "instruments" ? "look " : "";
+  return fmt::format("{}step: {}{}", what, row.step, line);
 }
 
 }  // namespace hg

@@ -31,12 +31,13 @@ inline constexpr char kDataLoading[] = "time_metrics/data_loading(%)";
 
 /// Values that belong to one step.
 struct MetricRow {
-  std::int64_t step = 0;                ///< optimizer steps done
-  std::int64_t tokens = 0;              ///< tokens trained on until then
-  double time = 0;                      ///< seconds since 1970
-  std::string kind;                     ///< "train", "val", "spikes", "event" or "run"
-  std::vector<NamedValue> values = {};  ///< names with '/' between groups
+  std::int64_t step = 0;    ///< optimizer steps done
+  std::int64_t tokens = 0;  ///< tokens trained on until then
+  double time = 0;          ///< seconds since 1970
+  std::string kind;         ///< "train", "val", "instruments", "spikes", "event" or "run"
+  std::vector<NamedValue> values = {};                          ///< names with '/' between groups
   std::vector<std::pair<std::string, std::string>> texts = {};  ///< what is no number
+  std::vector<NamedHistogram> histograms = {};                  ///< for TensorBoard alone
 };
 
 class MetricsSink {
@@ -100,7 +101,8 @@ class ConsoleSink : public MetricsSink {
 /// if there are none:
 ///   step: 22  loss: 2.91027  grad_norm: 0.5926  memory: 9.46GiB(64.99%)  tps: 7,094  tflops: 0.51
 ///   mfu: 0.16%
-/// Rows of kind "val" start with "validate step:".
+/// Rows of kind "val" start with "validate step:", those of kind "instruments" with "look step:"
+/// (mean gate score, first-token share, largest activation).
 std::string console_line(const MetricRow& row);
 
 }  // namespace hg

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "train/optimizer.h"
+#include "train/update_norms.h"
 
 namespace hg {
 namespace {
@@ -75,6 +76,12 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu) {
   const TokenLosses losses = allocate_losses(meta.tables, tokens);
 
   meta.model.forward(meta.ctx, batch, losses);
+  if (config.metrics.instrument_interval > 0) {
+    const Instruments instruments(config.model, tokens, meta.tables);
+    meta.model.forward_backward(meta.ctx, batch, config.training.recompute, 0, false, losses,
+                                &instruments);
+    measure_updates(meta.ctx, meta.store, config.optimizer, config.optimizer.lr, 1, 1);
+  }
   meta.ctx.trace = &plan.trace;
   meta.model.forward_backward(meta.ctx, batch, config.training.recompute,
                               static_cast<float>(config.training.z_loss), false, losses);

@@ -11,6 +11,7 @@
 #include "train/bench.h"
 #include "train/checkpoint.h"
 #include "train/hooks.h"
+#include "train/instruments_hook.h"
 #include "train/machine.h"
 #include "train/optimizer.h"
 #include "train/spike_hook.h"
@@ -77,7 +78,8 @@ void write_run_files(const SessionOptions& options, const CpuInfo& cpu) {
 
 Sinks open_sinks(const RunConfig& config, const SessionOptions& options, std::int64_t step,
                  Progress& progress) {
-  drop_rows_after(options.folder / "metrics.jsonl", step);
+  for (const char* file : {"metrics.jsonl", "instruments.jsonl"})
+    drop_rows_after(options.folder / file, step);
   Sinks sinks;
   sinks.push_back(std::make_unique<JsonLinesSink>(options.folder / "metrics.jsonl"));
   if (config.metrics.tensorboard) {
@@ -104,7 +106,8 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   const auto checkpoint = choose_start(config, options.folder);
   if (checkpoint) check_same_run(config, *checkpoint);
 
-  check_vocabulary(config, *load_tokenizer(config.data.tokenizer));
+  const auto tokenizer = load_tokenizer(config.data.tokenizer);
+  check_vocabulary(config, *tokenizer);
   const TokenFile train_file(config.data.train, config.model.vocab_size);
   std::optional<TokenFile> validation_file;
   if (!config.data.validation.empty())
@@ -143,6 +146,10 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
     auto hook = std::make_unique<ValidationHook>(sinks, *validation_file);
     validation = hook.get();
     trainer.add(std::move(hook));
+  }
+  if (config.metrics.instrument_interval > 0) {
+    trainer.add(std::make_unique<InstrumentsHook>(sinks, options.folder / "instruments.jsonl",
+                                                  *tokenizer, config, *run));
   }
   // Before the checkpoint, so that a run which resumes there has the rows of its step.
   trainer.add(std::make_unique<SpikeHook>(sinks, options.folder / "metrics.jsonl"));

@@ -23,6 +23,7 @@ struct Histogram {
   double min, max, sum, sum_squares;
   std::vector<double> limits, counts;
 };
+using NamedHistogram = std::pair<std::string, Histogram>;
 
 /// Encodings of single events; `time` is in seconds since 1970.
 namespace tensorboard {

@@ -29,6 +29,7 @@ Trainer::Trainer(const RunConfig& config, RunModel& run, Loader& loader, TrainSt
 void Trainer::run() {
   for (const auto& hook : hooks_) hook->begin(*this);
   while (state_.step < config_.training.steps) {
+    for (const auto& hook : hooks_) hook->before_step(*this);
     const StepResult result = step();
     for (const auto& hook : hooks_) hook->after_step(*this, result);
   }
@@ -44,8 +45,11 @@ StepResult Trainer::step() {
     const HostBatch& batch = loader_.next();
     result.data_seconds += seconds_since(waiting);
 
+    const Instruments* instruments = std::exchange(instruments_, nullptr);
+    if (instruments != nullptr) seen_tokens_ = batch.tokens;
     run_.model.forward_backward(run_.ctx, batch.view(), config_.training.recompute,
-                                static_cast<float>(config_.training.z_loss), micro > 0, losses_);
+                                static_cast<float>(config_.training.z_loss), micro > 0, losses_,
+                                instruments);
     add_losses(batch, sums);
     result.tokens += losses_.loss.dim(0);
   }
@@ -69,7 +73,9 @@ StepResult Trainer::step() {
   const double limit = config_.training.max_grad_norm;
   result.clipped = result.grad_norm > limit;
   const double clip = result.clipped ? limit / result.grad_norm : 1.0;
-  adamw_step(run_.ctx, run_.store, config_.optimizer, result.lr, clip * per_target, result.step);
+  result.gradient_scale = clip * per_target;
+  adamw_step(run_.ctx, run_.store, config_.optimizer, result.lr, result.gradient_scale,
+             result.step);
 
   state_.step = result.step;
   state_.samples += config_.training.global_batch_size;

@@ -26,7 +26,8 @@ struct StepResult {
   double grad_norm = 0;   // of the mean loss's gradient, before clipping
   double lr = 0;
   bool clipped = false;
-  std::int64_t tokens = 0;  // of this step
+  double gradient_scale = 0;  // that the optimizer applied: of the mean, and of clipping
+  std::int64_t tokens = 0;    // of this step
   double seconds = 0, data_seconds = 0;
 };
 
@@ -37,6 +38,7 @@ class Hook {
  public:
   virtual ~Hook() = default;
   virtual void begin(Trainer&) {}
+  virtual void before_step(Trainer&) {}
   virtual void after_step(Trainer&, const StepResult&) {}
   virtual void end(Trainer&) {}
 };
@@ -50,6 +52,11 @@ class Trainer {
   void run();
   /// One optimizer step. Throws, before anything is updated, if the loss or gradient is not finite.
   StepResult step();
+
+  /// Has the first micro-batch of the next step seen by instruments, which must outlive it.
+  void look_with(const Instruments& instruments) { instruments_ = &instruments; }
+  /// The ids of the micro-batch that was seen last.
+  const std::vector<std::int32_t>& seen_tokens() const { return seen_tokens_; }
 
   const RunConfig& config() const { return config_; }
   const TrainState& state() const { return state_; }
@@ -69,6 +76,8 @@ class Trainer {
   LrSchedule schedule_;
   TrainState state_;
   TokenLosses losses_;
+  const Instruments* instruments_ = nullptr;  // of the next micro-batch
+  std::vector<std::int32_t> seen_tokens_;
   std::vector<std::unique_ptr<Hook>> hooks_;
 };
 

@@ -1,0 +1,92 @@
+#include "model/instruments.h"
+
+#include "model/gate.h"
+#include "ops/cached_attention.h"
+#include "ops/elementwise.h"
+#include "ops/inspect_activations.h"
+#include "ops/inspect_attention.h"
+#include "ops/inspect_gate.h"
+
+namespace hg {
+namespace {
+
+/// Statistics of heads, [T, KV, G, D], which may be a slice.
+void measure(Context& ctx, Tensor out, ConstTensor heads) {
+  const ArenaScope scope(ctx.scratch);
+  if (!heads.contiguous()) {
+    const Tensor copy = ctx.scratch.allocate("heads seen", heads.dtype(), heads.shape());
+    run(ctx, CopyRows{.y = copy, .x = heads});
+    heads = copy;
+  }
+  run(ctx, Magnitudes{.out = out, .x = heads.view({heads.numel() / heads.dim(3), heads.dim(3)})});
+}
+
+}  // namespace
+
+Instruments::Instruments(const ModelConfig& config, std::int64_t tokens, Arena& arena) {
+  const auto make = [&](const Shape& shape) {
+    return arena.allocate("instruments", DType::f32, shape);
+  };
+  const std::int64_t heads = config.num_attention_heads;
+  const bool gated = config.attention.gate.position != GatePosition::none;
+  const Shape gate = gated_heads(config);
+  const std::int64_t gates = gate[0] * gate[1];
+  for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
+    const auto magnitudes = [&] { return make({Magnitudes::kStatistics}); };
+    Layer layer;
+    if (gated) {
+      layer.gate_heads = make({gates + 1, GateScores::kStatistics});
+      layer.gate_histogram = make({gates, GateScores::kBins});
+      layer.gate_tokens = make({tokens});
+      layer.gated_from = magnitudes();
+      layer.gated = magnitudes();
+    }
+    layer.first_token = make({heads, 2});
+    layer.entropy = make({heads, 2});
+    layer.sdpa = magnitudes();
+    for (Tensor& branch : layer.branch) branch = magnitudes();
+    for (Tensor& stream : layer.stream) stream = magnitudes();
+    layers_.push_back(layer);
+  }
+}
+
+void Instruments::see_attention(Context& ctx, std::size_t layer, const Batch& batch,
+                                const AttentionView& view) const {
+  const Layer& to = layers_[layer];
+  run(ctx, FirstTokenShare{.out = to.first_token,
+                           .q = view.q,
+                           .k = view.k,
+                           .lse = view.lse,
+                           .documents = batch.documents,
+                           .positions = batch.positions,
+                           .scale = view.scale});
+  run(ctx, AttentionEntropy{.out = to.entropy,
+                            .q = view.q,
+                            .k = view.k,
+                            .lse = view.lse,
+                            .documents = batch.documents,
+                            .longest = batch.longest,
+                            .scale = view.scale});
+  measure(ctx, to.sdpa, view.sdpa);
+  if (!to.gate_heads) return;
+  run(ctx, GateScores{.heads = to.gate_heads,
+                      .histogram = to.gate_histogram,
+                      .tokens = to.gate_tokens,
+                      .logits = view.logits,
+                      .activation = view.function.activation,
+                      .scale = view.function.scale});
+  measure(ctx, to.gated_from, view.gated_from);
+  measure(ctx, to.gated, view.gated);
+}
+
+void Instruments::see_branch(Context& ctx, std::size_t layer, Branch branch, ConstTensor residual,
+                             ConstTensor output) const {
+  const ArenaScope scope(ctx.scratch);
+  const auto which = static_cast<std::size_t>(branch);
+  run(ctx, Magnitudes{.out = layers_[layer].branch[which], .x = output});
+  const Tensor sum = ctx.scratch.allocate("stream seen", residual.dtype(), residual.shape());
+  run(ctx, Add{.y = sum, .x = output, .base = residual});
+  run(ctx, Magnitudes{.out = layers_[layer].stream[which], .x = sum});
+}
+
+}  // namespace hg

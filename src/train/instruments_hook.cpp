@@ -1,0 +1,43 @@
+#include "train/instruments_hook.h"
+
+namespace hg {
+
+InstrumentsHook::InstrumentsHook(Sinks& sinks, const std::filesystem::path& details,
+                                 const Tokenizer& tokenizer, const RunConfig& config, RunModel& run)
+    : sinks_(sinks),
+      details_(details, AppendFile::Open::create_or_append),
+      tokenizer_(tokenizer),
+      config_(config.metrics),
+      instruments_(config.model, config.training.micro_batch_size * config.training.seq_len,
+                   run.tables) {}
+
+void InstrumentsHook::before_step(Trainer& trainer) {
+  const std::int64_t step = trainer.state().step + 1;
+  if (step % config_.instrument_interval == 0) trainer.look_with(instruments_);
+}
+
+void InstrumentsHook::after_step(Trainer& trainer, const StepResult& result) {
+  if (result.step % config_.instrument_interval != 0) return;
+  RunModel& run = trainer.model();
+  std::vector<NamedValue> values = instrument_summary(instruments_);
+  const auto updates = measure_updates(run.ctx, run.store, trainer.config().optimizer, result.lr,
+                                       result.gradient_scale, result.step);
+  std::ranges::move(update_summary(updates), std::back_inserter(values));
+  const bool details = result.step % config_.details_interval == 0;
+  MetricRow row = make_row(trainer, "instruments", std::move(values));
+  if (details) {
+    row.histograms = gate_histograms(instruments_);
+    write_details(trainer);
+  }
+  write_row(sinks_, row);
+}
+
+void InstrumentsHook::write_details(const Trainer& trainer) {
+  nlohmann::ordered_json line = {{"step", trainer.state().step},
+                                 {"tokens", trainer.state().tokens}};
+  line.update(instrument_details(instruments_, trainer.seen_tokens(), tokenizer_));
+  // A token may be half a character, which JSON cannot hold.
+  details_.write(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+}  // namespace hg

@@ -1,0 +1,86 @@
+#include "train/update_norms.h"
+
+#include <algorithm>
+
+#include "ops/inspect_optimizer.h"
+
+namespace hg {
+namespace {
+
+/// Elements [begin, end) of a parameter, of one kind.
+struct Range {
+  const ParamState* state;
+  std::string_view kind;
+  std::int64_t begin, end;
+};
+
+std::vector<Range> ranges_of(const std::vector<ParamState>& states) {
+  std::vector<Range> ranges;
+  for (const ParamState& state : states) {
+    std::int64_t at = 0;
+    const std::size_t first = ranges.size();
+    for (std::int64_t repeat = 0; repeat < state.spec.repeats; ++repeat) {
+      for (const ParamSpec::Part& part : state.spec.parts) {
+        if (part.numel == 0) continue;
+        const bool joins = ranges.size() > first && ranges.back().kind == part.kind;
+        if (!joins) ranges.push_back({&state, part.kind, at, at});
+        ranges.back().end = at += part.numel;
+      }
+    }
+  }
+  return ranges;
+}
+
+UpdateGroup& group_of(std::vector<UpdateGroup>& groups, std::string_view kind,
+                      const std::string& unit) {
+  const auto found = std::ranges::find_if(
+      groups, [&](const UpdateGroup& group) { return group.kind == kind && group.unit == unit; });
+  if (found != groups.end()) return *found;
+  return groups.emplace_back(UpdateGroup{.kind = std::string(kind), .unit = unit, .sums = {}});
+}
+
+}  // namespace
+
+void UpdateSums::add(const UpdateSums& other) {
+  gradient += other.gradient;
+  weight += other.weight;
+  update += other.update;
+}
+
+std::vector<UpdateGroup> measure_updates(Context& ctx, const ParamStore& store,
+                                         const OptimizerConfig& config, double lr,
+                                         double gradient_scale, std::int64_t step) {
+  const ArenaScope scope(ctx.scratch);
+  const std::vector<ParamState> states = store.states();
+  const std::vector<Range> ranges = ranges_of(states);
+  const auto count = static_cast<std::int64_t>(ranges.size());
+  const Tensor sums = ctx.scratch.allocate("update norms", DType::f32, {count, UpdateNorms::kSums});
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto& [state, kind, begin, end] = ranges[static_cast<std::size_t>(i)];
+    run(ctx, UpdateNorms{.out = sums.rows(i, i + 1).view({UpdateNorms::kSums}),
+                         .master = state->master.rows(begin, end),
+                         .m = state->m.rows(begin, end),
+                         .v = state->v.rows(begin, end),
+                         .gradient = state->gradient.rows(begin, end),
+                         .lr = lr,
+                         .beta1 = config.beta1,
+                         .beta2 = config.beta2,
+                         .eps = config.eps,
+                         .weight_decay = state->spec.decay ? config.weight_decay : 0,
+                         .gradient_scale = static_cast<float>(gradient_scale),
+                         .step = step});
+  }
+  std::vector<UpdateGroup> groups;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Range& range = ranges[static_cast<std::size_t>(i)];
+    UpdateGroup& group = group_of(groups, range.kind, store.unit_name(range.state->unit));
+    if (ctx.device == Device::meta) continue;
+    const auto* sum = sums.rows(i, i + 1).as<float>();
+    group.sums.add({.gradient = double{sum[UpdateNorms::kGradients]},
+                    .weight = double{sum[UpdateNorms::kWeights]},
+                    .update = double{sum[UpdateNorms::kUpdates]}});
+  }
+  return groups;
+}
+
+}  // namespace hg
