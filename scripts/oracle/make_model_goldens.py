@@ -59,6 +59,7 @@ CASES |= {name: SMALL | changes for name, changes in {
     "sink_off_by_one": {"attention.sink": "off_by_one"},
     # No branch output lies within a hundredth of this limit, so that rounding to bf16 carries none across it.
     "sandwich_clip": {"num_hidden_layers": 2, "sandwich_norm": True, "residual_clip": 2.96},
+    "gated_norm": {"num_hidden_layers": 2, "gated_norm_rank": 4, "pre_affine": True},
 }.items()}
 DOCUMENTS = [0, 9, 10, 24]  # three documents of 9, 1 and 14 tokens
 EPS = 1e-6
@@ -86,6 +87,16 @@ def gate_shapes(c):
     return heads // kv * e, None
 
 
+def stream_norm_shapes(prefix, c):
+    h, rank = c["hidden_size"], c.get("gated_norm_rank")
+    shapes = {prefix + "weight": (h,)}
+    if c.get("pre_affine"):
+        shapes[prefix + "pre_affine"] = (h,)
+    if rank:
+        shapes |= {prefix + "gate_down.weight": (rank, h), prefix + "gate_up.weight": (h, rank)}
+    return shapes
+
+
 def parameters(c):
     h, d, f, v = c["hidden_size"], c["head_dim"], c["intermediate_size"], c["vocab_size"]
     kv, heads = c["num_key_value_heads"], c["num_attention_heads"]
@@ -93,7 +104,7 @@ def parameters(c):
     shapes = {"embedding.weight": (v, h)}
     for i in range(c["num_hidden_layers"]):
         p = f"layers.{i}."
-        shapes[p + "attention.norm.weight"] = (h,)
+        shapes |= stream_norm_shapes(p + "attention.norm.", c)
         shapes[p + "attention.qkvg.weight"] = (kv * ((heads // kv + 2) * d + fused), h)
         if own:
             shapes[p + "attention.gate.weight"] = own
@@ -108,10 +119,10 @@ def parameters(c):
         if c.get("sandwich_norm"):
             shapes[p + "attention.sandwich_norm.weight"] = (h,)
             shapes[p + "mlp.sandwich_norm.weight"] = (h,)
-        shapes[p + "mlp.norm.weight"] = (h,)
+        shapes |= stream_norm_shapes(p + "mlp.norm.", c)
         shapes[p + "mlp.gate_up.weight"] = (2 * f, h)
         shapes[p + "mlp.down.weight"] = (h, f)
-    shapes["head.norm.weight"] = (h,)
+    shapes |= stream_norm_shapes("head.norm.", c)
     if not c["tie_word_embeddings"]:
         shapes["head.weight"] = (v, h)
     generator = torch.Generator().manual_seed(5)
@@ -125,6 +136,15 @@ def parameters(c):
 
 def rms_norm(x, weight):
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + EPS) * weight
+
+
+def stream_norm(x, p, prefix, c):
+    if c.get("pre_affine"):
+        x = x * p[prefix + "pre_affine"]
+    y = rms_norm(x, p[prefix + "weight"])
+    if not c.get("gated_norm_rank"):
+        return y
+    return y * torch.sigmoid(F.silu(y @ p[prefix + "gate_down.weight"].T) @ p[prefix + "gate_up.weight"].T)
 
 
 def rope(x, positions, c):
@@ -220,13 +240,13 @@ def run(c, z_loss):
     x = p["embedding.weight"][tokens]
     for i in range(c["num_hidden_layers"]):
         prefix = f"layers.{i}."
-        normed = rms_norm(x, p[prefix + "attention.norm.weight"])
+        normed = stream_norm(x, p, prefix + "attention.norm.", c)
         y = attention(normed, p, prefix + "attention.", positions, mask, c)
         x = x + branch_output(y, p, prefix + "attention.", c)
-        y = mlp(rms_norm(x, p[prefix + "mlp.norm.weight"]), p, prefix + "mlp.")
+        y = mlp(stream_norm(x, p, prefix + "mlp.norm.", c), p, prefix + "mlp.")
         x = x + branch_output(y, p, prefix + "mlp.", c)
     weight = p["embedding.weight"] if c["tie_word_embeddings"] else p["head.weight"]
-    logits = rms_norm(x, p["head.norm.weight"]) @ weight.T
+    logits = stream_norm(x, p, "head.norm.", c) @ weight.T
     losses = F.cross_entropy(logits, targets, ignore_index=-1, reduction="none")
     lse = torch.logsumexp(logits, -1) * (targets >= 0)
     (losses.sum() + z_loss * lse.pow(2).sum()).backward()

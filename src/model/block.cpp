@@ -4,10 +4,10 @@ namespace hg {
 
 Block::Block(ParamStore& store, const ModelConfig& config, const std::string& name)
     : unit_(store.begin_unit(name)),
-      attention_norm_(store, config, name + ".attention.norm.weight"),
+      attention_norm_(store, config, name + ".attention.norm"),
       attention_(store, config, name + ".attention"),
       attention_output_(store, config, name + ".attention"),
-      mlp_norm_(store, config, name + ".mlp.norm.weight"),
+      mlp_norm_(store, config, name + ".mlp.norm"),
       mlp_(store, config, name + ".mlp"),
       mlp_output_(store, config, name + ".mlp") {}
 
@@ -77,14 +77,14 @@ void Block::backward(Context& ctx, const Weights& w, const Gradients& g, const B
     mlp_.backward(ctx, w, g, mlp_output_.backward(ctx, w, g, d, s.mlp_output), s.mlp_norm.normed,
                   s.mlp, dnormed);
   }
-  mlp_norm_.backward(ctx, w, g, dnormed, s.mlp_norm, d, d);
+  mlp_norm_.backward(ctx, w, g, dnormed, s.mlp_norm, true, d);
   {
     const ArenaScope branch(ctx.scratch);
     attention_.backward(ctx, w, g, batch, rope,
                         attention_output_.backward(ctx, w, g, d, s.attention_output),
                         s.attention_norm.normed, s.attention, dnormed);
   }
-  attention_norm_.backward(ctx, w, g, dnormed, s.attention_norm, d, d);
+  attention_norm_.backward(ctx, w, g, dnormed, s.attention_norm, true, d);
 }
 
 void Block::decode(Context& ctx, const Weights& w, ConstTensor positions, std::int64_t first,

@@ -60,6 +60,8 @@ struct ModelConfig {
   bool depth_scaled_init = false;
   bool sandwich_norm = false;
   double residual_clip = 0;
+  std::int64_t gated_norm_rank = 0;
+  bool pre_affine = false;
   AttentionConfig attention;
 
   void fields(auto&& f) {
@@ -82,6 +84,9 @@ struct ModelConfig {
     f("sandwich_norm", sandwich_norm, "RMSNorm of each branch's output, before it is added");
     f("residual_clip", residual_clip, "branch outputs are held in (-c, c) when added; 0: off",
       at_least(0));
+    f("gated_norm_rank", gated_norm_rank, "of the gate behind each norm of the stream; 0: none",
+      at_least(0));
+    f("pre_affine", pre_affine, "a learned vector scales the input of each norm of the stream");
     f("attention", attention, "the attention layer");
   }
 

@@ -10,7 +10,7 @@ namespace hg {
 Head::Head(ParamStore& store, const ModelConfig& config, ParamId embedding)
     : unit_(store.begin_unit("head")),
       vocab_(config.vocab_size),
-      norm_(store, config, "head.norm.weight"),
+      norm_(store, config, "head.norm"),
       tied_(config.tie_word_embeddings),
       weight_(embedding) {
   if (tied_) return;
@@ -76,7 +76,7 @@ void Head::forward_backward(Context& ctx, const Weights& w, const Weights& embed
                                   .x = s.normed.rows(chunk.begin, chunk.end),
                                   .accumulate = g.accumulate || begin > 0});
   }
-  norm_.backward(ctx, w, g, dnormed, s, {}, d);
+  norm_.backward(ctx, w, g, dnormed, s, false, d);
 }
 
 void Head::last_logits(Context& ctx, const Weights& w, const Weights& embedding, Stream& stream,

@@ -88,7 +88,8 @@ INSTANTIATE_TEST_SUITE_P(
                                      "additive_identity", "silu", "ns_sigmoid", "scaled", "learned",
                                      "learned_headwise", "self_silu", "state_value",
                                      "state_value_headwise", "first_dims", "output_norm",
-                                     "sink_learned", "sink_off_by_one", "sandwich_clip"),
+                                     "sink_learned", "sink_off_by_one", "sandwich_clip",
+                                     "gated_norm"),
                      testing::ValuesIn(isas())),
     [](const auto& one) {
       return std::string(std::get<0>(one.param)) + "_" +
