@@ -120,12 +120,23 @@ TEST(Console, TheLineIsTorchtitans) {
   EXPECT_NE(console_line(row).find("memory: 9.46GiB(64.99%)  tps"), std::string::npos);
 }
 
+TEST(Console, ALookSaysWhatTheGateDoes) {
+  const MetricRow row{.step = 30,
+                      .kind = "instruments",
+                      .values = {{"gate/mean", 0.1164},
+                                 {"gate/below_0.1", 0.606},
+                                 {"attention/first_token", 0.0484},
+                                 {"activation/max", 94.02}}};
+  EXPECT_EQ(console_line(row),
+            "look step: 30  gate: 0.116 (60.6% below 0.1)  first_token: 4.8%  max_act: 94.0");
+}
+
 TEST(Console, OnlyWhatTheRowHas) {
   MetricRow row{.step = 5, .kind = "val", .values = {{metric::kValidationLoss, 3}}};
   EXPECT_EQ(console_line(row), "validate step: 5  loss: 3.00000");
   row = {.step = 6, .kind = "event", .texts = {{"checkpoint", "saved step-6"}}};
   EXPECT_EQ(console_line(row), "step: 6  checkpoint: saved step-6");
-  row = {.step = 7, .kind = "train", .values = {{"gate/mean", 0.5}}};
+  row = {.step = 7, .kind = "train", .values = {{"time_metrics/step(s)", 0.5}}};
   std::vector<std::string> lines;
   ConsoleSink sink([&](const std::string& line) { lines.push_back(line); });
   sink.write(row);
