@@ -175,6 +175,14 @@ ROWS = {
                                     {**gate(position="sdpa"), "gated_norm_rank": 16}),
 }
 
+# Parameters that the paper's table 1 says a row adds, in millions; tests/configs_test.cpp holds the files to them.
+ADDED = {
+    "kv-heads-8": "50", "query-heads-48": "201", "sdpa-elementwise": "201", "value-elementwise": "25",
+    "key-elementwise": "25", "query-elementwise": "201", "output-elementwise": "100", "sdpa-headwise": "1.6",
+    "value-headwise": "0.2", "sdpa-head-shared": "201", "value-head-shared": "25", "sdpa-additive-silu": "201",
+    "sdpa-silu": "201",
+}
+
 # Table 2: row, base config, peak learning rate, tokens in steps of 4096-token sequences, batch, further changes.
 TABLE_2 = [
     (1, "28l", 4.0e-3, 95367, 1024, {}), (2, "28l-elementwise", 4.0e-3, 95367, 1024, {}),
@@ -204,6 +212,23 @@ def write(path, comment, config):
     path.write_text("\n".join(text + extends + yaml(config)) + "\n")
 
 
+def write_index():
+    lines = [
+        "# Ablations", "",
+        "Written by `scripts/make-ablations.py`. One file per row of the tables of arXiv 2505.06708 (T1.5 is row 5 of table 1) and per",
+        "comparison arm (arm), each at two sizes: `tiny/` trains on a laptop's CPU, `paper/` has the attention of the paper's 15A2B",
+        "model, with a dense feed-forward layer as wide as the eight experts that a token takes. Every file changes `baseline.yaml`",
+        "(T1.1, T3.1, T4.1, T6.1) in one point. `+M` is what table 1 says a row adds, in millions of parameters.", "",
+        "    headgate train configs/ablations/tiny/sdpa-elementwise.yaml", "",
+        "| file | stands for | +M | what it is |", "|---|---|---|---|"]
+    for name, (what, rows, _) in ROWS.items():
+        lines.append(f"| `{name}.yaml` | {rows.replace(' ', ', ') if rows.startswith('T') else rows} | {ADDED.get(name, '')} | {what} |")
+    lines += ["", "`table-2/` has the fourteen dense runs of table 2, which differ in depth, gate, learning rate and batch.", "",
+              "Not here: four more experts (T1.4), which needs mixture-of-experts layers, and the Switch Head rows with several experts",
+              "(T6.2 to T6.5), whose sizes the paper does not give."]
+    (OUT / "README.md").write_text("\n".join(lines) + "\n")
+
+
 def main():
     for size, text in BASELINE.items():
         (OUT / size).mkdir(parents=True, exist_ok=True)
@@ -212,6 +237,7 @@ def main():
             model = changes.get(size, changes)
             write(OUT / size / f"{name}.yaml", [f"{what} [{rows}]", "Written by scripts/make-ablations.py."],
                   {"extends": "baseline.yaml", "name": f"ablation-{size}-{name}", "model": model})
+    write_index()
     for row, base, lr, steps, batch, model in TABLE_2:
         config = {"extends": f"../../dense-1.7b-{base}.yaml", "name": f"table-2-{row:02}"}
         if model:
