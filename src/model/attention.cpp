@@ -153,8 +153,7 @@ void Attention::forward(Context& ctx, const Weights& w, const Batch& batch, cons
   finish(ctx, w, x, y, s, keep);
 }
 
-AttentionView Attention::view(const Weights& w, ConstTensor x, ConstTensor y,
-                              const Saved& s) const {
+AttentionView Attention::view(const Weights& w, ConstTensor x, const Saved& s) const {
   AttentionView view{.q = gated(GatePosition::rotated_query, s.q, s),
                      .k = gated(GatePosition::rotated_key, s.k, s),
                      .lse = s.lse,
@@ -162,38 +161,11 @@ AttentionView Attention::view(const Weights& w, ConstTensor x, ConstTensor y,
                      .logits = {},
                      .function = gate_.function(),
                      .sdpa = s.o,
-                     .gated_from = {},
-                     .gated = s.gate.gated};
-  const auto from = parts<ConstTensor>(s.qkvg);
-  switch (gate_.position()) {
-    case GatePosition::none:
-      return view;
-    case GatePosition::sdpa:
-      view.gated_from = attention_output(s);
-      break;
-    case GatePosition::value:
-      view.gated_from = from.v;
-      break;
-    case GatePosition::key:
-      view.gated_from = from.k;
-      break;
-    case GatePosition::query:
-      view.gated_from = from.q;
-      break;
-    case GatePosition::rotated_key:
-      view.gated_from = s.k;
-      break;
-    case GatePosition::rotated_query:
-      view.gated_from = s.q;
-      break;
-    case GatePosition::output: {
-      const Shape row{y.dim(0), 1, 1, y.dim(1)};
-      view.gated_from = s.ungated.view(row);
-      view.gated = y.view(row);
-      break;
-    }
-  }
-  view.logits = gate_.logits(w, {x, from.gate}, view.gated_from.shape(), s.gate);
+                     .gated_from = s.gate.state,
+                     .gated = s.gate.result};
+  if (gate_.stands_at(GatePosition::none)) return view;
+  const AttentionGate::Source source{x, parts<ConstTensor>(s.qkvg).gate};
+  view.logits = gate_.logits(w, source, view.gated_from.shape(), s.gate);
   if (!view.logits) view.logits = view.gated_from;
   return view;
 }

@@ -48,8 +48,8 @@ class Attention {
   /// y = attention(x); x is [T, hidden], normalised. An absent y leaves out the output projection.
   void forward(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
                ConstTensor x, Tensor y, Saved& s, Keep keep) const;
-  /// What forward has just computed, for instruments; x and y as forward had them.
-  AttentionView view(const Weights& w, ConstTensor x, ConstTensor y, const Saved& s) const;
+  /// What forward of x has just computed, for instruments.
+  AttentionView view(const Weights& w, ConstTensor x, const Saved& s) const;
   /// dx from dy, and the weights' gradients.
   void backward(Context& ctx, const Weights& w, const Gradients& g, const Batch& batch,
                 const RopeTable& rope, ConstTensor dy, ConstTensor x, const Saved& s,

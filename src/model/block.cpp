@@ -26,7 +26,7 @@ void Block::forward(Context& ctx, const Weights& w, const Batch& batch, const Ro
   ConstTensor x = s.attention_norm.normed;
   Tensor y = attention_output_.place(ctx, x, stream.delta, s.attention_output, keep);
   attention_.forward(ctx, w, batch, rope, x, y, s.attention, keep);
-  if (look) look.see_attention(ctx, batch, attention_.view(w, x, y, s.attention));
+  if (look) look.see_attention(ctx, batch, attention_.view(w, x, s.attention));
   attention_output_.forward(ctx, w, stream.delta, s.attention_output, keep);
   if (look) look.see_branch(ctx, Branch::attention, stream.residual, stream.delta);
   stream.pending = true;

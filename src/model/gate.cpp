@@ -103,6 +103,8 @@ void AttentionGate::make_logits(Context& ctx, const Weights& w, const Source& fr
 
 ConstTensor AttentionGate::forward(Context& ctx, const Weights& w, const Source& from,
                                    ConstTensor state, Saved& s, Keep keep, Tensor y) const {
+  s.state = state;
+  s.result = y;
   make_logits(ctx, w, from, state, s, keep);
   if (averaged() && keep.make(ctx, Effort::cheap, s.shared, "shared gate", state.dtype(),
                               {state.dim(0), 1, 1, e_})) {
@@ -114,7 +116,7 @@ ConstTensor AttentionGate::forward(Context& ctx, const Weights& w, const Source&
   if (!y) {
     if (!keep.make(ctx, Effort::cheap, s.gated, "gated", state.dtype(), state.shape()))
       return s.gated;
-    y = s.gated;
+    s.result = y = s.gated;
   }
   run(ctx,
       GateForward{

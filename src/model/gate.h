@@ -16,9 +16,10 @@ Shape gated_heads(const ModelConfig& config);
 class AttentionGate {
  public:
   struct Saved {
-    Tensor logits;  // [T, KV, G, E], where they are no part of the fused projection
-    Tensor shared;  // [T, 1, 1, E]: their mean over heads, or that of their scores
-    Tensor gated;   // [T, KV, G, D], unless forward was told where to write
+    Tensor logits;              // [T, KV, G, E], where they are no part of the fused projection
+    Tensor shared;              // [T, 1, 1, E]: their mean over heads, or that of their scores
+    Tensor gated;               // [T, KV, G, D], unless forward was told where to write
+    ConstTensor state, result;  // what forward gated, and what came out: for instruments
   };
   /// What the logits are made from. `fused` are the gate's columns of the fused projection,
   /// [T, KV, G, E]; absent if it has none there.
@@ -30,7 +31,6 @@ class AttentionGate {
   /// Declares a weight of its own, if the logits are not made by the fused projection.
   AttentionGate(ParamStore& store, const ModelConfig& config, const std::string& prefix);
 
-  GatePosition position() const { return config_.position; }
   bool stands_at(GatePosition position) const { return config_.position == position; }
   /// Heads of each group that have logits, and the logits of each.
   std::int64_t group() const { return group_; }
