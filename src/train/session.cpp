@@ -71,6 +71,15 @@ void log_plan(const StepPlan& plan, DType dtype, const CpuInfo& cpu) {
            parts);
 }
 
+/// Elements by kind, and their sum.
+std::vector<NamedValue> parameter_counts(const StepPlan& plan) {
+  std::vector<NamedValue> counts;
+  for (const auto& [kind, numel] : plan.parameters)
+    counts.push_back({"parameters/" + kind, static_cast<double>(numel)});
+  counts.push_back({"parameters/total", static_cast<double>(plan.total_parameters())});
+  return counts;
+}
+
 void write_run_files(const SessionOptions& options, const CpuInfo& cpu) {
   write_file(options.folder / "config.yaml", options.resolved_config);
   write_file(options.folder / "machine.json", machine_facts(cpu).dump(2) + "\n");
@@ -155,6 +164,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   trainer.add(std::make_unique<SpikeHook>(sinks, options.folder / "metrics.jsonl"));
   trainer.add(std::make_unique<CheckpointHook>(sinks, options.folder / "checkpoints"));
   trainer.add(std::make_unique<ProgressHook>(progress));
+  write_row(sinks, trainer, "run", parameter_counts(plan));
   trainer.run();
 
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
