@@ -2,11 +2,9 @@
 #include <cstdio>
 
 #include "commands.h"
-#include "core/check.h"
-#include "core/file.h"
-#include "data/tokenizer.h"
 #include "train/checkpoint.h"
 #include "train/generate.h"
+#include "train/trained_run.h"
 
 namespace hg::tools {
 namespace {
@@ -47,15 +45,11 @@ class Stream {
 };
 
 void generate(const GenerateOptions& options) {
-  const std::filesystem::path run = options.run;
-  const auto checkpoint = newest_checkpoint(run / "checkpoints");
-  HG_CHECK(checkpoint, "{}: no checkpoint in {}", run.string(), (run / "checkpoints").string());
-  const auto path = *checkpoint / "config.yaml";
-  const RunConfig config = parse_config<RunConfig>(read_file(path), path.string()).value;
-  const auto tokenizer = load_tokenizer(config.data.tokenizer);
+  const TrainedRun run = open_trained_run(options.run);
+  const Tokenizer* tokenizer = run.tokenizer.get();
   const CpuInfo cpu = detect_cpu();
-  Generator generator(config.model, compute_dtype(config.training.precision, cpu), cpu);
-  load_checkpoint(*checkpoint, generator.store(), generator.context());
+  Generator generator(run.config.model, compute_dtype(run.config.training.precision, cpu), cpu);
+  load_checkpoint(run.checkpoint, generator.store(), generator.context());
 
   std::fwrite(options.prompt.data(), 1, options.prompt.size(), stdout);
   auto prompt = tokenizer->encode(options.prompt);

@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   hg::tools::add_train(app);
   hg::tools::add_generate(app);
+  hg::tools::add_inspect_attention(app);
   hg::tools::add_data(app);
   hg::tools::add_config(app);
   hg::tools::add_plan(app);

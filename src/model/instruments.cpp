@@ -23,7 +23,8 @@ void measure(Context& ctx, Tensor out, ConstTensor heads) {
 
 }  // namespace
 
-Instruments::Instruments(const ModelConfig& config, std::int64_t tokens, Arena& arena) {
+Instruments::Instruments(const ModelConfig& config, std::int64_t tokens, Arena& arena,
+                         const InstrumentOptions& options) {
   const auto make = [&](const Shape& shape) {
     return arena.allocate("instruments", DType::f32, shape);
   };
@@ -48,6 +49,12 @@ Instruments::Instruments(const ModelConfig& config, std::int64_t tokens, Arena& 
     for (Tensor& stream : layer.stream) stream = magnitudes();
     layers_.push_back(layer);
   }
+  for (const std::int64_t layer : options.maps) {
+    HG_CHECK(0 <= layer && layer < config.num_hidden_layers,
+             "attention maps of layer {}; the model has layers 0 to {}", layer,
+             config.num_hidden_layers - 1);
+    layers_[static_cast<std::size_t>(layer)].map = make({heads, tokens, tokens});
+  }
 }
 
 void Instruments::see_attention(Context& ctx, std::size_t layer, const Batch& batch,
@@ -67,6 +74,14 @@ void Instruments::see_attention(Context& ctx, std::size_t layer, const Batch& ba
                             .documents = batch.documents,
                             .longest = batch.longest,
                             .scale = view.scale});
+  if (to.map) {
+    run(ctx, AttentionMap{.out = to.map,
+                          .q = view.q,
+                          .k = view.k,
+                          .lse = view.lse,
+                          .documents = batch.documents,
+                          .scale = view.scale});
+  }
   measure(ctx, to.sdpa, view.sdpa);
   if (!to.gate_heads) return;
   run(ctx, GateScores{.heads = to.gate_heads,

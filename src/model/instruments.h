@@ -26,6 +26,11 @@ struct AttentionView {
 /// A branch of a block, as it is added to the residual stream.
 enum class Branch { attention, mlp };
 
+/// What instruments record beyond what they always do.
+struct InstrumentOptions {
+  std::vector<std::int64_t> maps = {};  ///< layers to keep attention maps of: T^2 for each head
+};
+
 class Instruments {
  public:
   struct Layer {
@@ -37,10 +42,13 @@ class Instruments {
     // (absent without a gate), what each branch adds, and the stream behind each addition.
     Tensor sdpa, gated_from, gated;
     Tensor branch[2], stream[2];
+    // As AttentionMap; absent unless asked for.
+    Tensor map;
   };
 
-  /// Room for the results of one micro-batch of `tokens`.
-  Instruments(const ModelConfig& config, std::int64_t tokens, Arena& arena);
+  /// Room for the results of one micro-batch of `tokens`. Throws if a layer in the options is none.
+  Instruments(const ModelConfig& config, std::int64_t tokens, Arena& arena,
+              const InstrumentOptions& options = {});
 
   // See LayerInstruments.
   void see_attention(Context& ctx, std::size_t layer, const Batch& batch,

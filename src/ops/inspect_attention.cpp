@@ -9,7 +9,7 @@ namespace hg {
 namespace {
 
 void check_inputs(const char* op, const ConstTensor& q, const ConstTensor& k,
-                  const ConstTensor& lse, const ConstTensor& documents, const Tensor& out) {
+                  const ConstTensor& lse, const ConstTensor& documents) {
   HG_CHECK(q.rank() == 4, "{}: q is {}, expected [T, KV, G, D]", op, q.shape().to_string());
   HG_CHECK(q.dtype() != DType::i32, "{}: q is i32, expected f32 or bf16", op);
   check_slice(op, "q", q, q.shape(), q.dtype());
@@ -18,13 +18,17 @@ void check_inputs(const char* op, const ConstTensor& q, const ConstTensor& k,
   HG_CHECK(documents.rank() == 1 && documents.dim(0) >= 2, "{}: documents is {}, expected [N + 1]",
            op, documents.shape().to_string());
   check_contiguous(op, "documents", documents, documents.shape(), DType::i32);
+}
+
+void check_two_of_each_head(const char* op, const Tensor& out, const ConstTensor& q) {
   check_contiguous(op, "out", out, {q.dim(1) * q.dim(2), 2}, DType::f32);
 }
 
 }  // namespace
 
 void FirstTokenShare::check() const {
-  check_inputs(name.data(), q, k, lse, documents, out);
+  check_inputs(name.data(), q, k, lse, documents);
+  check_two_of_each_head(name.data(), out, q);
   check_contiguous(name.data(), "positions", positions, {q.dim(0)}, DType::i32);
 }
 
@@ -40,7 +44,8 @@ Tensor FirstTokenShare::scratch(Context& ctx) const {
 void FirstTokenShare::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 void AttentionEntropy::check() const {
-  check_inputs(name.data(), q, k, lse, documents, out);
+  check_inputs(name.data(), q, k, lse, documents);
+  check_two_of_each_head(name.data(), out, q);
   HG_CHECK(scale > 0, "{}: scale is {}, expected a positive number", name, scale);
 }
 
@@ -63,5 +68,18 @@ void AttentionEntropy::cpu(Context& ctx) const {
   }
   dispatch_cpu(*this, ctx);
 }
+
+void AttentionMap::check() const {
+  check_inputs(name.data(), q, k, lse, documents);
+  const std::int64_t tokens = q.dim(0);
+  check_contiguous(name.data(), "out", out, {q.dim(1) * q.dim(2), tokens, tokens}, DType::f32);
+}
+
+Cost AttentionMap::cost() const {
+  return {.flops = static_cast<double>(q.dim(0)) * static_cast<double>(q.numel()),
+          .bytes = static_cast<double>(q.bytes() + k.bytes() + out.bytes())};
+}
+
+void AttentionMap::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 }  // namespace hg

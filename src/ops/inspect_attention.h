@@ -1,4 +1,5 @@
-// Where attention looks: at the first token, as a sink does, or spread over many. Forward only.
+// Where attention looks: at the first token, as a sink does, or spread over many; and, of a short
+// text, all of it. Forward only.
 #pragma once
 
 #include "ops/op.h"
@@ -52,6 +53,24 @@ struct AttentionEntropy {
   };
   Scratch scratch(Context& ctx) const;
   static constexpr std::int64_t kSmallestBlock = 64;  // of any kernel
+};
+
+/// All of attention, for texts short enough to look at:
+///   out[j G + g, t, s] = exp(scale q[t, j, g] . k[s, j] - lse[j, g, t])
+/// for keys s <= t of the query's document, and 0 for all others. A row sums to 1, or to what a
+/// sink in lse has left of it.
+struct AttentionMap {
+  static constexpr std::string_view name = "attention_map";
+
+  Tensor out;             // [KV G, T, T] f32: head, query, key
+  ConstTensor q, k;       // [T, KV, G, D] and [T, KV, 1, D]: only D is contiguous
+  ConstTensor lse;        // [KV, G, T] f32, of AttentionForward and perhaps SinkForward
+  ConstTensor documents;  // [N + 1] i32, see Batch
+  float scale;
+
+  void check() const;
+  Cost cost() const;  ///< of one document: an upper bound
+  void cpu(Context& ctx) const;
 };
 
 }  // namespace hg

@@ -43,7 +43,7 @@ int level_of(float value) {
 }
 
 void check(const AttentionMaps& maps) {
-  const auto& [layers, heads, tokens, values, labels, numbers] = maps;
+  const auto& [layers, heads, tokens, values, labels, layer_numbers, head_numbers] = maps;
   HG_CHECK(layers > 0 && heads > 0, "attention maps of {} layers and {} heads", layers, heads);
   HG_CHECK(0 < tokens && tokens <= AttentionMaps::kMostTokens,
            "attention maps of {} tokens, expected 1 to {}", tokens, AttentionMaps::kMostTokens);
@@ -51,8 +51,10 @@ void check(const AttentionMaps& maps) {
            "{} values for attention maps of {} layers, {} heads and {} tokens", values.size(),
            layers, heads, tokens);
   HG_CHECK(std::ssize(labels) == tokens, "{} labels for {} tokens", labels.size(), tokens);
-  HG_CHECK(numbers.empty() || std::ssize(numbers) == layers, "{} layer numbers for {} layers",
-           numbers.size(), layers);
+  HG_CHECK(layer_numbers.empty() || std::ssize(layer_numbers) == layers,
+           "{} layer numbers for {} layers", layer_numbers.size(), layers);
+  HG_CHECK(head_numbers.empty() || std::ssize(head_numbers) == heads,
+           "{} head numbers for {} heads", head_numbers.size(), heads);
   constexpr float kRounding = 1e-3F;  // of a sum of probabilities in bf16
   for (std::int64_t i = 0; i < std::ssize(values); ++i) {
     const std::int64_t key = i % tokens, query = i / tokens % tokens;
@@ -60,6 +62,11 @@ void check(const AttentionMaps& maps) {
     HG_CHECK(key > query || (value >= 0 && value <= 1 + kRounding),
              "attention of query {} on key {} is {}, expected a probability", query, key, value);
   }
+}
+
+/// What titles call the one at `index`.
+std::int64_t number_of(const std::vector<std::int64_t>& numbers, std::int64_t index) {
+  return numbers.empty() ? index : numbers[static_cast<std::size_t>(index)];
 }
 
 std::vector<float> mean_of_heads(const AttentionMaps& maps, std::int64_t layer) {
@@ -192,6 +199,26 @@ std::span<const float> AttentionMaps::map(std::int64_t layer, std::int64_t head)
                                    static_cast<std::size_t>(size));
 }
 
+AttentionMaps select_heads(const AttentionMaps& maps, std::span<const std::int64_t> heads) {
+  AttentionMaps selected{.layers = maps.layers,
+                         .heads = std::ssize(heads),
+                         .tokens = maps.tokens,
+                         .labels = maps.labels,
+                         .layer_numbers = maps.layer_numbers};
+  for (const std::int64_t head : heads) {
+    HG_CHECK(0 <= head && head < maps.heads, "attention maps of head {}; there are heads 0 to {}",
+             head, maps.heads - 1);
+    selected.head_numbers.push_back(number_of(maps.head_numbers, head));
+  }
+  for (std::int64_t layer = 0; layer < maps.layers; ++layer) {
+    for (const std::int64_t head : heads) {
+      const auto map = maps.map(layer, head);
+      selected.values.insert(selected.values.end(), map.begin(), map.end());
+    }
+  }
+  return selected;
+}
+
 double first_token_share(std::span<const float> map) {
   const auto tokens = static_cast<std::size_t>(std::lround(std::sqrt(map.size())));
   double sum = 0;
@@ -216,8 +243,7 @@ std::string attention_svg(const AttentionMaps& maps, Panels panels) {
   append_color_bar(svg);
   std::int64_t index = 0;
   for (std::int64_t layer = 0; layer < maps.layers; ++layer) {
-    const std::int64_t number =
-        maps.layer_numbers.empty() ? layer : maps.layer_numbers[static_cast<std::size_t>(layer)];
+    const std::int64_t number = number_of(maps.layer_numbers, layer);
     if (panels == Panels::layers) {
       append_panel(svg, layout, index++, mean_of_heads(maps, layer),
                    fmt::format("layer {}, mean of heads", number));
@@ -225,7 +251,7 @@ std::string attention_svg(const AttentionMaps& maps, Panels panels) {
     }
     for (std::int64_t head = 0; head < maps.heads; ++head) {
       append_panel(svg, layout, index++, maps.map(layer, head),
-                   fmt::format("layer {}, head {}", number, head));
+                   fmt::format("layer {}, head {}", number, number_of(maps.head_numbers, head)));
     }
   }
   return svg + "</svg>\n";

@@ -14,11 +14,15 @@ struct AttentionMaps {
   std::vector<float> values = {};        ///< [layers, heads, query, key]; keys up to the query
   std::vector<std::string> labels = {};  ///< [tokens]: each token's text, any bytes
   std::vector<std::int64_t> layer_numbers = {};  ///< [layers], for titles; empty: counted from 0
+  std::vector<std::int64_t> head_numbers = {};   ///< [heads], likewise
 
-  static constexpr std::int64_t kMostTokens = 128;
+  static constexpr std::int64_t kMostTokens = 256;
   /// One map, [query, key].
   std::span<const float> map(std::int64_t layer, std::int64_t head) const;
 };
+
+/// The maps of these heads alone, under their numbers.
+AttentionMaps select_heads(const AttentionMaps& maps, std::span<const std::int64_t> heads);
 
 enum class Panels {
   heads,   ///< a row of panels per layer, one per head

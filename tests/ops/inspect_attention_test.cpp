@@ -11,34 +11,6 @@
 namespace hg::test {
 namespace {
 
-/// The documents of `a` once more, query by query.
-struct Place {
-  std::int64_t first, position;  // of the query's document; of the query in it
-};
-std::vector<Place> places(const Attention& a) {
-  std::vector<Place> result;
-  const auto* bounds = a.documents.as<std::int32_t>();
-  for (std::int64_t t = 0, document = 0; t < a.t; ++t) {
-    while (bounds[document + 1] <= t) ++document;
-    result.push_back({bounds[document], t - bounds[document]});
-  }
-  return result;
-}
-
-/// scale q[t, head] . k[s] in double.
-double score(const Attention& a, std::int64_t t, std::int64_t head, std::int64_t s) {
-  const auto [kv, g, d] = a.dims;
-  double sum = 0;
-  for (std::int64_t c = 0; c < d; ++c) {
-    sum += double{get(a.q, (t * kv * g + head) * d + c)} *
-           double{get(a.k, (s * kv + head / g) * d + c)};
-  }
-  return double{a.scale} * sum;
-}
-double lse(const Attention& a, std::int64_t head, std::int64_t t) {
-  return double{a.lse.as<float>()[head * a.t + t]};
-}
-
 Tensor heads_by_two(Attention& a) { return a.memory.empty({a.dims.kv * a.dims.g, 2}); }
 
 AttentionEntropy entropy_op(Attention& a) {

@@ -135,6 +135,22 @@ TEST(AttentionSvg, TitlesSayTheFirstTokenShare) {
   EXPECT_EQ(cells.at({1, 1}), 32);
 }
 
+TEST(AttentionSvg, SelectedHeadsKeepTheirNumbers) {
+  const AttentionMaps maps = random_maps(2, 4, 6);
+  const std::vector<std::int64_t> heads = {3, 1};
+  const AttentionMaps selected = select_heads(maps, heads);
+  for (const std::int64_t layer : {0, 1}) {
+    EXPECT_TRUE(std::ranges::equal(selected.map(layer, 0), maps.map(layer, 3)));
+    EXPECT_TRUE(std::ranges::equal(selected.map(layer, 1), maps.map(layer, 1)));
+  }
+  const std::string svg = attention_svg(selected, Panels::heads);
+  EXPECT_EQ(count(svg, ", head 3: "), 2U);
+  EXPECT_EQ(count(svg, ", head 1: "), 2U);
+  EXPECT_EQ(count(svg, ", head "), 4U);
+  const std::vector<std::int64_t> wrong = {4};
+  EXPECT_THROW(select_heads(maps, wrong), Error);
+}
+
 TEST(AttentionSvg, LabelsStandOnBothAxesOnceForAllPanels) {
   AttentionMaps maps = random_maps(3, 4, 5);
   maps.labels = {"<s>", " a\n", "\xe2", "&", "\x01"};
@@ -164,11 +180,12 @@ TEST(AttentionSvg, RefusesWhatDoesNotFit) {
   refused([](AttentionMaps& maps) { maps.values.pop_back(); });
   refused([](AttentionMaps& maps) { maps.labels.pop_back(); });
   refused([](AttentionMaps& maps) { maps.layer_numbers = {1}; });
+  refused([](AttentionMaps& maps) { maps.head_numbers = {1}; });
   refused([](AttentionMaps& maps) { maps.values[4] = std::nanf(""); });
   refused([](AttentionMaps& maps) { maps.values[4] = -0.5F; });
   refused([](AttentionMaps& maps) { maps.values[4] = 1.5F; });
   refused([](AttentionMaps& maps) { maps = {.layers = 1, .heads = 1, .tokens = 0}; });
-  refused([](AttentionMaps& maps) { maps = random_maps(1, 1, 129); });
+  refused([](AttentionMaps& maps) { maps = random_maps(1, 1, 257); });
   AttentionMaps hidden = random_maps(1, 1, 4);
   hidden.values[1] = std::nanf("");  // key 1 of query 0: not seen
   EXPECT_NO_THROW(attention_svg(hidden, Panels::heads));

@@ -1,5 +1,5 @@
-// CPU bodies of ops/inspect_attention.h: one score for each query, or all in f32; bf16 is widened
-// while packing.
+// CPU bodies of ops/inspect_attention.h: scores one by one, or in f32 blocks; bf16 is widened while
+// packing.
 #include "ops/cpu/kernels/inspect_attention.h"
 
 #include <cmath>
@@ -10,6 +10,15 @@ namespace hg {
 namespace {
 
 constexpr std::int64_t kPiece = FirstTokenShare::kTokensPerPiece;
+
+/// What of a query's attention goes to one key.
+template <class T>
+float probability(const T* query, const T* key, std::int64_t d, float scale, float lse) {
+  F32 dot{};
+  for_lanes(
+      d, [&](std::int64_t i, auto lanes) { dot += load(query + i, lanes) * load(key + i, lanes); });
+  return std::exp(scale * reduce_add(dot) - lse);
+}
 
 /// One head's shares in tokens [begin, end): their sum, and that of the later positions.
 template <class T>
@@ -24,16 +33,34 @@ std::array<double, 2> sum_shares(const FirstTokenShare& op, std::span<const std:
     const T* first = k[document.begin];
     const std::int64_t end = std::min(tokens.end, document.end);
     for (std::int64_t t = std::max(tokens.begin, document.begin); t < end; ++t) {
-      F32 dot{};
-      for_lanes(d, [&](std::int64_t i, auto lanes) {
-        dot += load(q[t] + i, lanes) * load(first + i, lanes);
-      });
-      const float share = std::exp(op.scale * reduce_add(dot) - lse[t]);
+      const float share = probability(q[t], first, d, op.scale, lse[t]);
       sums[0] += share;
       if (positions[t] >= FirstTokenShare::kEarly) sums[1] += share;
     }
   });
   return sums;
+}
+
+/// The rows of one head's map for the queries [begin, end).
+template <class T>
+void fill_map(const AttentionMap& op, std::span<const std::int32_t> bounds, Range queries,
+              std::int64_t head) {
+  const std::int64_t tokens = op.q.dim(0), d = op.q.dim(3);
+  const std::int64_t j = head / op.q.dim(2), g = head % op.q.dim(2);
+  const auto q = head_rows<T>(op.q, j, g), k = head_rows<T>(op.k, j);
+  const float* lse = op.lse.as<float>() + head * tokens;
+  float* map = op.out.as<float>() + head * tokens * tokens;
+  for_documents(bounds, queries, [&](Range document) {
+    const std::int64_t end = std::min(queries.end, document.end);
+    for (std::int64_t t = std::max(queries.begin, document.begin); t < end; ++t) {
+      float* row = map + t * tokens;
+      std::fill_n(row, document.begin, 0.0F);
+      for (std::int64_t s = document.begin; s <= t; ++s) {
+        row[s] = probability(q[t], k[s], d, op.scale, lse[t]);
+      }
+      std::fill(row + t + 1, row + tokens, 0.0F);
+    }
+  });
 }
 
 }  // namespace
@@ -68,6 +95,17 @@ void cpu_kernel<kIsa>(const FirstTokenShare& op, Context& ctx) {
 template <>
 void cpu_kernel<kIsa>(const AttentionEntropy& op, Context& ctx) {
   for_float_type(op.q.dtype(), [&]<class T>() { attention_entropy<VectorProducts, T>(op, ctx); });
+}
+
+template <>
+void cpu_kernel<kIsa>(const AttentionMap& op, Context&) {
+  const std::int64_t tokens = op.q.dim(0), heads = op.q.dim(1) * op.q.dim(2);
+  const auto bounds = checked_documents(op.documents, tokens);
+  for_float_type(op.q.dtype(), [&]<class T>() {
+    parallel_ranges(tokens, kPiece, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t head = 0; head < heads; ++head) fill_map<T>(op, bounds, {begin, end}, head);
+    });
+  });
 }
 
 }  // namespace hg
