@@ -46,7 +46,7 @@ struct Running {
 
   void add(double value) {
     sum += value;
-    if (!(value <= max)) max = value;
+    if (!std::isnan(max) && !(value <= max)) max = value;
     ++count;
   }
   double mean() const { return sum / static_cast<double>(count); }
