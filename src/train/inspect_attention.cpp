@@ -86,12 +86,11 @@ AttentionInspection inspect_attention(const TrainedRun& trained,
 }
 
 std::vector<std::int64_t> representative_layers(std::int64_t layers) {
-  std::vector<std::int64_t> chosen;
-  for (const std::int64_t quarter : {0, 1, 3, 4}) {
-    const std::int64_t layer = quarter * (layers - 1) / 4;
-    if (chosen.empty() || layer > chosen.back()) chosen.push_back(layer);
-  }
-  return chosen;
+  const std::int64_t last = layers - 1;
+  if (layers > 4) return {0, last / 4, 3 * last / 4, last};
+  std::vector<std::int64_t> all(static_cast<std::size_t>(layers));
+  std::iota(all.begin(), all.end(), 0);
+  return all;
 }
 
 }  // namespace hg

@@ -109,7 +109,8 @@ TEST_F(InspectAttentionTest, TextsHaveOneTo256Tokens) {
 TEST(RepresentativeLayers, AreThoseOfThePaper) {
   EXPECT_THAT(representative_layers(28), ElementsAre(0, 6, 20, 27));
   EXPECT_THAT(representative_layers(6), ElementsAre(0, 1, 3, 5));
-  EXPECT_THAT(representative_layers(2), ElementsAre(0, 1));
+  EXPECT_THAT(representative_layers(5), ElementsAre(0, 1, 3, 4));
+  EXPECT_THAT(representative_layers(4), ElementsAre(0, 1, 2, 3));
   EXPECT_THAT(representative_layers(1), ElementsAre(0));
 }
 
