@@ -1,13 +1,13 @@
 #include "train/inspect_attention.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 
 #include "data/packer.h"
 #include "ops/inspect_gate.h"
-#include "train/checkpoint.h"
-#include "train/run_model.h"
+#include "train/forward_model.h"
 
 namespace hg {
 namespace {
@@ -24,43 +24,28 @@ HostBatch one_document(std::span<const std::int32_t> tokens) {
   return batch;
 }
 
-struct Results {
-  TokenLosses losses;
-  Instruments instruments;
-};
-
-/// Lays out what one forward pass over `tokens` needs beside scratch.
-Results lay_out(RunModel& run, const RunConfig& config, std::int64_t tokens,
-                const InstrumentOptions& options) {
-  run.store.allocate(run.ctx.device, compute_dtype(config.training.precision, run.ctx.cpu),
-                     ParamStore::Purpose::inference);
-  run.model.make_tables(run.ctx.device, run.tables);
-  return {.losses = allocate_losses(run.tables, tokens),
-          .instruments = Instruments(config.model, tokens, run.tables, options)};
-}
-
 double at(const Tensor& matrix, std::int64_t row, std::int64_t column) {
   return double{matrix.as<float>()[row * matrix.dim(1) + column]};
 }
 
-LayerAttention numbers_of(const Instruments::Layer& from, std::int64_t layer,
+LayerAttention numbers_of(std::int64_t layer, const Instruments::Layer& seen,
                           const AttentionMaps& maps, std::int64_t index) {
   LayerAttention result{.layer = layer, .all = {}, .heads = {}};
-  const std::int64_t gates = from.gate_heads ? from.gate_heads.dim(0) - 1 : 0;
-  result.all.max_logit = -std::numeric_limits<double>::infinity();
+  AttentionNumbers& all = result.all;
+  const auto heads = static_cast<double>(maps.heads);
+  const std::int64_t gates = seen.gate_heads ? seen.gate_heads.dim(0) - 1 : 0;
+  if (gates > 0) all.gate = at(seen.gate_heads, gates, GateScores::kMean);
+  all.max_logit = -std::numeric_limits<double>::infinity();
   for (std::int64_t head = 0; head < maps.heads; ++head) {
-    const AttentionNumbers numbers{
-        .first_token = first_token_share(maps.map(index, head)),
-        .entropy = at(from.entropy, head, 0),
-        .max_logit = at(from.entropy, head, 1),
-        .gate = gates == maps.heads ? std::optional(at(from.gate_heads, head, GateScores::kMean))
-                                    : std::nullopt};
-    result.all.first_token += numbers.first_token / static_cast<double>(maps.heads);
-    result.all.entropy += numbers.entropy / static_cast<double>(maps.heads);
-    if (!(numbers.max_logit <= result.all.max_logit)) result.all.max_logit = numbers.max_logit;
-    result.heads.push_back(numbers);
+    AttentionNumbers& one = result.heads.emplace_back();
+    one.first_token = first_token_share(maps.map(index, head));
+    one.entropy = at(seen.entropy, head, 0);
+    one.max_logit = at(seen.entropy, head, 1);
+    if (gates == maps.heads) one.gate = at(seen.gate_heads, head, GateScores::kMean);
+    all.first_token += one.first_token / heads;
+    all.entropy += one.entropy / heads;
+    if (one.max_logit > all.max_logit || std::isnan(one.max_logit)) all.max_logit = one.max_logit;
   }
-  if (gates > 0) result.all.gate = at(from.gate_heads, gates, GateScores::kMean);
   return result;
 }
 
@@ -79,48 +64,33 @@ AttentionInspection inspect_attention(const TrainedRun& trained,
                                       std::span<const std::int64_t> layers) {
   const ModelConfig& config = trained.config.model;
   check_length(std::ssize(tokens), config);
-  const CpuInfo cpu = detect_cpu();
-  const HostBatch batch = one_document(tokens);
-  const InstrumentOptions options{.maps = {layers.begin(), layers.end()}};
-
-  RunModel meta(config, Device::meta, cpu);
-  const Results measured = lay_out(meta, trained.config, std::ssize(tokens), options);
-  meta.model.forward(meta.ctx, batch.view(), measured.losses, &measured.instruments);
-
-  RunModel run(config, Device::cpu, cpu);
-  run.ctx.scratch.reserve(meta.ctx.scratch.high_water());
-  run.tables.reserve(meta.tables.high_water());
-  const Results seen = lay_out(run, trained.config, std::ssize(tokens), options);
-  load_checkpoint(trained.checkpoint, run.store, run.ctx);
-  run.model.forward(run.ctx, batch.view(), seen.losses, &seen.instruments);
+  ForwardModel model(trained, std::ssize(tokens), std::ssize(tokens),
+                     InstrumentOptions{.maps = {layers.begin(), layers.end()}});
+  model.forward(one_document(tokens).view());
+  const auto& seen = model.instruments->layers();
 
   AttentionInspection result{.maps = {.layers = std::ssize(layers),
                                       .heads = config.num_attention_heads,
                                       .tokens = std::ssize(tokens),
-                                      .layer_numbers = options.maps},
+                                      .layer_numbers = {layers.begin(), layers.end()}},
                              .layers = {}};
   for (const std::int32_t& token : tokens)
     result.maps.labels.push_back(trained.tokenizer->decode({&token, 1}));
   for (const std::int64_t layer : layers) {
-    const Tensor& map = seen.instruments.layers()[static_cast<std::size_t>(layer)].map;
-    result.maps.values.insert(result.maps.values.end(), map.as<float>(),
-                              map.as<float>() + map.numel());
-  }
-  for (std::int64_t i = 0; i < std::ssize(layers); ++i) {
-    const std::int64_t layer = layers[static_cast<std::size_t>(i)];
-    result.layers.push_back(numbers_of(seen.instruments.layers()[static_cast<std::size_t>(layer)],
-                                       layer, result.maps, i));
+    const Instruments::Layer& record = seen[static_cast<std::size_t>(layer)];
+    const std::span values(record.map.as<float>(), static_cast<std::size_t>(record.map.numel()));
+    result.maps.values.insert(result.maps.values.end(), values.begin(), values.end());
+    result.layers.push_back(numbers_of(layer, record, result.maps, std::ssize(result.layers)));
   }
   return result;
 }
 
 std::vector<std::int64_t> representative_layers(std::int64_t layers) {
-  std::vector<std::int64_t> chosen;
-  for (const std::int64_t quarter : {0, 1, 3, 4}) {
-    const std::int64_t layer = quarter * (layers - 1) / 4;
-    if (chosen.empty() || layer > chosen.back()) chosen.push_back(layer);
-  }
-  return chosen;
+  const std::int64_t last = layers - 1;
+  if (layers > 4) return {0, last / 4, 3 * last / 4, last};
+  std::vector<std::int64_t> all(static_cast<std::size_t>(layers));
+  std::iota(all.begin(), all.end(), 0);
+  return all;
 }
 
 }  // namespace hg

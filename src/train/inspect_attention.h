@@ -35,8 +35,8 @@ struct AttentionInspection {
 AttentionInspection inspect_attention(const TrainedRun& run, std::span<const std::int32_t> tokens,
                                       std::span<const std::int64_t> layers);
 
-/// The first layer, those at a quarter and at three quarters, and the last; fewer where these are
-/// the same. Of 28 layers they are the 1st, 7th, 21st and 28th, which the authors of arXiv
+/// The first layer, those at a quarter and at three quarters, and the last; all where there are no
+/// more than four. Of 28 layers they are the 1st, 7th, 21st and 28th, which the authors of arXiv
 /// 2505.06708 show.
 std::vector<std::int64_t> representative_layers(std::int64_t layers);
 

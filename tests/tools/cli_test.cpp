@@ -47,6 +47,28 @@ class CliTest : public testing::Test {
     EXPECT_THAT(result.output, HasSubstr(words));
   }
   std::string in(const char* name) const { return (folder / name).string(); }
+  /// Trains a small byte model for two steps; returns the run folder.
+  std::string train_small() const {
+    std::string text;
+    for (int i = 0; i < 300; ++i) {
+      const std::string document = fmt::format("{} and {} make {}.", i, i + 1, 2 * i + 1);
+      text += nlohmann::json{{"text", document}}.dump() + "\n";
+    }
+    const std::string tokenize = "data tokenize " + write("text.jsonl", text) +
+                                 " --tokenizer byte --validation 0.2 --output " + in("tokens");
+    const std::string train =
+        "train " + tiny + " --run " + in("run") + " --set data.train=" + in("tokens_train") +
+        " --set data.validation=" + in("tokens_validation") +
+        " --set data.tokenizer=byte --set model.vocab_size=257 --set training.steps=2"
+        " --set training.seq_len=64 --set training.micro_batch_size=4"
+        " --set training.global_batch_size=4 --set lr_scheduler.warmup_steps=0"
+        " --set validation.sequences=8 --set metrics.tensorboard=false";
+    for (const std::string& command : {tokenize, train}) {
+      const Result result = headgate(command);
+      EXPECT_EQ(result.exit_code, 0) << result.output;
+    }
+    return in("run");
+  }
 
   TempFolder folder;
   const std::string tiny = HEADGATE_SOURCE_DIR "/configs/tiny.yaml";
@@ -149,6 +171,55 @@ TEST_F(CliTest, SpikesFindsWhatIsPlanted) {
 
   expect_error("spikes " + write("bad.csv", "1,2\n2,x\n"), "bad.csv:2: loss is 'x'");
   expect_error("spikes " + write("empty.csv", ""), "empty.csv: no step");
+}
+
+TEST_F(CliTest, InspectAttentionDrawsMapsAndPrintsNumbers) {
+  const std::string inspect = "inspect-attention --run " + train_small();
+  const std::string svg = write("maps.svg", "an older picture");
+  const Result result =
+      headgate(inspect + " --text 'one and two' --layers 0,2 --heads 1,3 --output " + svg);
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("11 tokens"));
+  EXPECT_THAT(result.output, HasSubstr("gate score"));
+  const std::string picture = read_file(svg);
+  EXPECT_TRUE(picture.starts_with("<svg") && picture.ends_with("</svg>\n"));
+  for (const char* title : {">layer 0, head 1: first", ">layer 2, head 3: first"})
+    EXPECT_THAT(picture, HasSubstr(title));
+
+  const Result json = headgate(inspect + " --layers all --json");
+  const auto report = nlohmann::json::parse(json.output);
+  EXPECT_EQ(report.at("text"), "Sparse gating mechanism mitigates attention sink.");
+  EXPECT_EQ(report.at("tokens").at(0).at("text"), "S");
+  double mean = 0;
+  for (const auto& head : report.at("layers").at(1).at("heads"))
+    mean += head.at("first_token").get<double>();
+  mean /= static_cast<double>(report.at("layers").at(1).at("heads").size());
+  EXPECT_NEAR(report.at("layers").at(1).at("first_token").get<double>(), mean, 1e-12);
+  EXPECT_FALSE(fs::exists(folder / "run" / "attention_maps.svg"));
+  EXPECT_EQ(headgate(inspect).exit_code, 0);
+  EXPECT_TRUE(fs::exists(folder / "run" / "attention_maps.svg"));
+
+  expect_error(inspect + " --text ''", "the text is empty");
+  expect_error(inspect + " --layers 0,99", "found 99");
+  expect_error(inspect + " --heads one", "expected numbers separated by commas");
+  expect_error(inspect + " --heads 1,1", "twice");
+  expect_error(inspect + " --file " + write("long.txt", std::string(300, 'a')), "300 tokens");
+  expect_error(inspect + " --checkpoint step-9", "no such checkpoint");
+  expect_error("inspect-attention --run " + in("none"), "no such run folder");
+}
+
+TEST_F(CliTest, ProbeComparesWithTheGateAsItIs) {
+  const std::string probe = "probe --run " + train_small();
+  const Result result = headgate(probe + " --gate-scale 0.5 --json");
+  const auto report = nlohmann::json::parse(result.output);
+  ASSERT_EQ(report.size(), 2U);
+  EXPECT_EQ(report[0].at("gate_scale"), 1);
+  EXPECT_EQ(report[0].at("difference"), 0);
+  EXPECT_EQ(report[1].at("difference").get<double>(),
+            report[1].at("loss").get<double>() - report[0].at("loss").get<double>());
+  EXPECT_NE(report[1].at("difference"), 0);
+  EXPECT_THAT(headgate(probe).output, HasSubstr("+0.00000"));
+  EXPECT_NE(headgate(probe + " --gate-scale much").exit_code, 0);
 }
 
 TEST_F(CliTest, UsageErrorsAreNotZero) {
