@@ -21,31 +21,31 @@ name: ablation-tiny-baseline
 model:
   vocab_size: 4096
   hidden_size: 128
-  num_hidden_layers: 6
-  num_attention_heads: 8
+  num_hidden_layers: 4
+  num_attention_heads: 4
   num_key_value_heads: 2
   head_dim: 32
-  intermediate_size: 384
+  intermediate_size: 352
   max_position_embeddings: 512
   attention:
     gate:
       position: none
 
 training:
-  steps: 3000
+  steps: 2000
   seq_len: 256
   micro_batch_size: 8
   global_batch_size: 8
   seed: 1
 
 optimizer:
-  lr: 4e-3
+  lr: 3e-3
   weight_decay: 0.1
 
 lr_scheduler:
   decay: cosine
   warmup_steps: 100
-  min_lr: 4e-4
+  min_lr: 3e-4
 
 data:
   train: data/corpus_train
@@ -112,7 +112,7 @@ ROWS = {
     "kv-heads-8": ("Twice the key/value heads: parameters for parameters (k = 8).", "T1.2",
                    {"tiny": {"num_key_value_heads": 4}, "paper": {"num_key_value_heads": 8}}),
     "query-heads-48": ("Half more query heads: parameters for parameters (q = 48).", "T1.3",
-                       {"tiny": {"num_attention_heads": 12}, "paper": {"num_attention_heads": 48}}),
+                       {"tiny": {"num_attention_heads": 6}, "paper": {"num_attention_heads": 48}}),
     "sdpa-elementwise": ("G1: a score for each element of the attention output.", "T1.5 T3.2 T4.2",
                          gate(position="sdpa")),
     "value-elementwise": ("G2: a score for each element of the values.", "T1.6 T3.3 T4.5", gate(position="value")),
