@@ -1,8 +1,9 @@
-// headgate bench: speed of training steps at fixed sizes, and where the time goes.
+// headgate bench: speed of training steps at fixed sizes or of a config, and where the time goes.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "commands.h"
+#include "config_options.h"
 #include "core/parallel.h"
 #include "train/bench.h"
 
@@ -10,11 +11,12 @@ namespace hg::tools {
 namespace {
 
 struct BenchOptions {
+  ConfigOptions config;
   std::vector<std::string> sizes{"tiny", "small"};
-  std::string precision = "auto";
+  std::string precision;
   std::int64_t steps = 10, warmup = 3;
   int threads = 0;
-  bool json = false;
+  bool instruments = false, json = false;
 };
 
 Precision parse_precision(const std::string& name) {
@@ -24,20 +26,52 @@ Precision parse_precision(const std::string& name) {
   fail("--precision is '{}', expected auto, f32 or bf16", name);
 }
 
-void print_ops(const BenchResult& result) {
-  std::vector<std::pair<std::string_view, Trace::Entry>> ops(result.trace.entries().begin(),
-                                                             result.trace.entries().end());
+using Ops = std::vector<std::pair<std::string_view, Trace::Entry>>;
+
+Ops all_ops(const Trace& trace) { return {trace.entries().begin(), trace.entries().end()}; }
+
+/// The calls that steps with a look make beyond those of other steps.
+Ops ops_of_look(const BenchResult& result) {
+  Ops ops = all_ops(result.look->trace);
+  for (auto& [name, op] : ops) {
+    const auto found = result.trace.entries().find(name);
+    if (found == result.trace.entries().end()) continue;
+    const std::int64_t more = op.calls - found->second.calls;
+    op.seconds *= static_cast<double>(more) / static_cast<double>(op.calls);
+    op.cost.flops -= found->second.cost.flops;
+    op.cost.bytes -= found->second.cost.bytes;
+    op.calls = more;
+  }
+  std::erase_if(ops, [](const auto& op) { return op.second.calls == 0; });
+  return ops;
+}
+
+double milliseconds_of_step(const Trace::Entry& op, const BenchResult& result) {
+  return op.seconds / static_cast<double>(result.steps) * 1e3;
+}
+
+void print_ops(const char* title, Ops ops, const BenchResult& result) {
   std::ranges::sort(
       ops, [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
-  const double total = result.trace.total().seconds;
-  fmt::print("  {:<26} {:>6} {:>9} {:>7} {:>9} {:>8}\n", "op", "calls", "ms/step", "share",
+  double total = 0;
+  for (const auto& [name, op] : ops) total += op.seconds;
+  fmt::print("  {:<26} {:>6} {:>9} {:>7} {:>9} {:>8}\n", title, "calls", "ms/step", "share",
              "GFLOP/s", "GB/s");
-  const auto steps = static_cast<double>(result.steps);
   for (const auto& [name, op] : ops) {
     fmt::print("  {:<26} {:>6} {:>9.3f} {:>6.1f}% {:>9.1f} {:>8.1f}\n", name,
-               op.calls / result.steps, op.seconds / steps * 1e3, 100 * op.seconds / total,
+               op.calls / result.steps, milliseconds_of_step(op, result), 100 * op.seconds / total,
                op.cost.flops / op.seconds / 1e9, op.cost.bytes / op.seconds / 1e9);
   }
+}
+
+void print_look(const BenchResult& result) {
+  const LookCost& look = *result.look;
+  fmt::print(
+      "  a look costs {:.1f} ms, {:.1f} % of a step, and its details {:.1f} ms; every {} and {} "
+      "steps: {:.2f} %\n",
+      look.seconds * 1e3, 100 * look.seconds / result.seconds, look.details_seconds * 1e3,
+      look.interval, look.details_interval, 100 * look.share(result.seconds));
+  print_ops("op of a look", ops_of_look(result), result);
 }
 
 void print(const std::string& size, DType dtype, const BenchResult& result) {
@@ -54,7 +88,8 @@ void print(const std::string& size, DType dtype, const BenchResult& result) {
       100 * rate / result.gemm_ceiling, result.gemm_ceiling / 1e9,
       static_cast<double>(result.peak_rss) / (1024.0 * 1024.0),
       static_cast<double>(result.planned) / (1024.0 * 1024.0), result.first_loss, result.last_loss);
-  print_ops(result);
+  print_ops("op", all_ops(result.trace), result);
+  if (result.look) print_look(result);
 }
 
 void print_json(const std::string& size, DType dtype, const BenchResult& result) {
@@ -67,16 +102,36 @@ void print_json(const std::string& size, DType dtype, const BenchResult& result)
                                 {"gemm_ceiling_gflops", result.gemm_ceiling / 1e9},
                                 {"peak_rss_bytes", result.peak_rss}};
   for (const auto& [name, op] : result.trace.entries()) {
-    row["ops_ms"][std::string(name)] = op.seconds / static_cast<double>(result.steps) * 1e3;
+    row["ops_ms"][std::string(name)] = milliseconds_of_step(op, result);
+  }
+  if (result.look) {
+    const LookCost& look = *result.look;
+    row["look"] = {{"ms", look.seconds * 1e3},
+                   {"details_ms", look.details_seconds * 1e3},
+                   {"interval", look.interval},
+                   {"details_interval", look.details_interval},
+                   {"share", look.share(result.seconds)}};
+    for (const auto& [name, op] : ops_of_look(result))
+      row["look"]["ops_ms"][std::string(name)] = milliseconds_of_step(op, result);
   }
   fmt::print("{}\n", row.dump());
+}
+
+void bench(RunConfig config, const BenchOptions& options, const CpuInfo& cpu) {
+  if (!options.precision.empty()) config.training.precision = parse_precision(options.precision);
+  const auto result =
+      bench_training(config, cpu, options.warmup, options.steps, options.instruments);
+  const DType dtype = compute_dtype(config.training.precision, cpu);
+  options.json ? print_json(config.name, dtype, result) : print(config.name, dtype, result);
 }
 
 }  // namespace
 
 void add_bench(CLI::App& app) {
-  auto* command = app.add_subcommand("bench", "Measure training steps at fixed sizes");
+  auto* command =
+      app.add_subcommand("bench", "Measure training steps at fixed sizes, or of a config");
   const auto options = std::make_shared<BenchOptions>();
+  options->config.add_to(*command, false);
   command->add_option("--size", options->sizes,
                       "tiny, small, medium; peak memory is the process's, so measure it alone");
   command->add_option("--precision", options->precision, "auto, f32 or bf16");
@@ -84,19 +139,19 @@ void add_bench(CLI::App& app) {
   command->add_option("--warmup", options->warmup, "steps before")->check(CLI::NonNegativeNumber);
   command->add_option("--threads", options->threads, "CPU threads; 0: one per core")
       ->check(CLI::NonNegativeNumber);
+  command->add_flag("--instruments", options->instruments,
+                    "Also measure what it costs to look at a step");
   command->add_flag("--json", options->json, "One JSON object a line");
   command->callback([options] {
     if (options->threads > 0) set_num_threads(options->threads);
     const CpuInfo cpu = detect_cpu();
     if (!options->json)
       fmt::print("{} ({}), {} threads\n", cpu.model, cpu.to_string(), num_threads());
-    for (const std::string& size : options->sizes) {
-      RunConfig config = bench_config(size);
-      config.training.precision = parse_precision(options->precision);
-      const auto result = bench_training(config, cpu, options->warmup, options->steps);
-      const DType dtype = compute_dtype(config.training.precision, cpu);
-      options->json ? print_json(size, dtype, result) : print(size, dtype, result);
-    }
+    if (!options->config.path.empty()) return bench(options->config.load().value, *options, cpu);
+    HG_CHECK(options->config.overrides.empty(),
+             "--set {}: changes keys of a config file, but none is given",
+             options->config.overrides.front());
+    for (const std::string& size : options->sizes) bench(bench_config(size), *options, cpu);
   });
 }
 

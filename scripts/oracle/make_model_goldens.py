@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Makes tests/golden/model_*.safetensors: weights, a packed batch, its losses, and every gradient, from PyTorch.
+Those of SEEN also hold what instruments must see in the forward pass: "seen.layers.N.NAME", from f64 arithmetic.
 
 The model is written here in plain PyTorch, with autograd, apart from the fused layout of the query, key, value
 and gate rows, which is the project's own: per key/value head [G query heads | key | value | gate logits].
@@ -61,8 +62,10 @@ CASES |= {name: SMALL | changes for name, changes in {
     "sandwich_clip": {"num_hidden_layers": 2, "sandwich_norm": True, "residual_clip": 2.96},
     "gated_norm": {"num_hidden_layers": 2, "gated_norm_rank": 4, "pre_affine": True},
 }.items()}
+SEEN = ("elementwise", "headwise", "value", "mean_scores", "sink_learned")
 DOCUMENTS = [0, 9, 10, 24]  # three documents of 9, 1 and 14 tokens
 EPS = 1e-6
+torch.set_num_threads(2)  # with one, some sums have another order
 KV_POSITIONS = ("value", "key", "rotated_key")
 
 
@@ -161,7 +164,25 @@ ACTIVATIONS = {"sigmoid": torch.sigmoid, "silu": F.silu, "ns_sigmoid": lambda z:
                "identity": lambda z: z}
 
 
-def gate(state, x, fused, p, prefix, c):
+def see_attention(seen, prefix, scores, p, first):
+    """scores, p: [heads, T, T], scores -inf where nothing is seen; first: of each token, the first of its document."""
+    p = p.double()
+    shares = torch.stack([p[:, t, first[t]] for t in range(len(first))], -1)
+    seen |= {prefix + "first_token": shares.mean(-1),
+             prefix + "entropy": torch.special.entr(p).sum(-1).mean(-1),
+             prefix + "max_logit": scores.amax((-2, -1))}
+
+
+def see_gate(seen, prefix, state, s, gated):
+    """All [T, heads, width], but for s, which may repeat. Scores: mean, share below 0.1, three quantiles by head."""
+    t, n, _ = state.shape
+    by_head = s.detach().expand(t, n, -1).transpose(0, 1).reshape(n, -1).double()
+    quantiles = torch.quantile(by_head, torch.tensor([0.01, 0.5, 0.99]).double(), dim=1)
+    seen |= {prefix + "gate": torch.stack([by_head.mean(1), (by_head < 0.1).double().mean(1), *quantiles], -1),
+             prefix + "gate_mean_abs": torch.stack([y.double().abs().mean() for y in (state, gated)])}
+
+
+def gate(state, x, fused, p, prefix, c, seen):
     """state: [T, heads, width]; fused: the gate's columns of the fused projection, or None."""
     t, n, d = state.shape
     e = 1 if c["gate.granularity"] == "headwise" else d
@@ -180,10 +201,12 @@ def gate(state, x, fused, p, prefix, c):
     else:
         s = activation(z.mean(1, keepdim=True) if heads == "mean_logits" else z)
     s = c["gate.scale"] * s
-    return state * s if c["gate.mode"] == "multiplicative" else state + s
+    gated = state * s if c["gate.mode"] == "multiplicative" else state + s
+    see_gate(seen, prefix, state, s, gated)
+    return gated
 
 
-def attention(x, p, prefix, positions, mask, c):
+def attention(x, p, prefix, positions, mask, c, seen):
     t, d, kv = x.shape[0], c["head_dim"], c["num_key_value_heads"]
     group = c["num_attention_heads"] // kv
     rows = (x @ p[prefix + "qkvg.weight"].T).view(t, kv, -1)
@@ -191,7 +214,7 @@ def attention(x, p, prefix, positions, mask, c):
     fused = fused if fused.numel() else None
 
     def at(position, state):
-        return gate(state, x, fused, p, prefix, c) if c["gate.position"] == position else state
+        return gate(state, x, fused, p, prefix, c, seen) if c["gate.position"] == position else state
 
     q, k, v = q.reshape(t, kv * group, d), k.reshape(t, kv, d), v.reshape(t, kv, d)
     q, k, v = at("query", q), at("key", k), at("value", v)
@@ -206,6 +229,8 @@ def attention(x, p, prefix, positions, mask, c):
         sink = p[prefix + "sinks"] if learned else torch.zeros(kv * group)
         scores = torch.cat([scores, sink[:, None, None].expand(-1, t, 1)], -1)
     o = torch.einsum("hts,shd->thd", scores.softmax(-1)[..., :t], v)
+    see_attention(seen, prefix, scores[..., :t], scores.double().softmax(-1)[..., :t],
+                  torch.arange(t) - positions)
     if c["attention.output_norm"]:
         o = rms_norm(o, p[prefix + "o_norm.weight"])
     y = at("sdpa", o).reshape(t, -1) @ p[prefix + "out.weight"].T
@@ -237,14 +262,16 @@ def run(c, z_loss):
         targets[begin : end - 1] = tokens[begin + 1 : end]
     mask = (document[:, None] == document[None]) & torch.ones(t, t, dtype=torch.bool).tril()
 
-    x = p["embedding.weight"][tokens]
+    x, seen = p["embedding.weight"][tokens], {}
     for i in range(c["num_hidden_layers"]):
         prefix = f"layers.{i}."
         normed = stream_norm(x, p, prefix + "attention.norm.", c)
-        y = attention(normed, p, prefix + "attention.", positions, mask, c)
+        y = attention(normed, p, prefix + "attention.", positions, mask, c, seen)
         x = x + branch_output(y, p, prefix + "attention.", c)
+        behind_attention = x.abs().max()
         y = mlp(stream_norm(x, p, prefix + "mlp.norm.", c), p, prefix + "mlp.")
         x = x + branch_output(y, p, prefix + "mlp.", c)
+        seen[prefix + "stream_max"] = torch.stack([behind_attention, x.abs().max()])
     weight = p["embedding.weight"] if c["tie_word_embeddings"] else p["head.weight"]
     logits = stream_norm(x, p, "head.norm.", c) @ weight.T
     losses = F.cross_entropy(logits, targets, ignore_index=-1, reduction="none")
@@ -256,7 +283,7 @@ def run(c, z_loss):
     tensors |= {"tokens": tokens.int(), "targets": targets.int(), "positions": positions.int(),
                 "documents": torch.tensor(DOCUMENTS).int(), "losses": losses.detach(), "lse": lse.detach(),
                 "logits": logits.detach()}
-    return tensors
+    return tensors, {"seen." + name.replace("attention.", ""): v.detach().float() for name, v in seen.items()}
 
 
 def sections(c):
@@ -273,6 +300,8 @@ for name, changes in CASES.items():
     case = BASE | changes
     z_loss = Z_LOSS.get(name, 0.0)
     path = OUT / f"model_{name}.safetensors"
-    save_file({k: v.contiguous() for k, v in run(case, z_loss).items()}, path,
+    tensors, seen = run(case, z_loss)
+    tensors |= seen if name in SEEN else {}
+    save_file({k: v.contiguous() for k, v in tensors.items()}, path,
               metadata={"model": json.dumps(sections(case)), "z_loss": str(z_loss)})
     print(path.name, path.stat().st_size, "bytes")

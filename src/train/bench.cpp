@@ -5,8 +5,11 @@
 #include "core/clock.h"
 #include "core/random.h"
 #include "data/packer.h"
+#include "data/tokenizer.h"
 #include "ops/linear.h"
+#include "train/instrument_rows.h"
 #include "train/machine.h"
+#include "train/metrics.h"
 #include "train/optimizer.h"
 
 namespace hg {
@@ -49,6 +52,72 @@ double mean(const Tensor& values) {
   for (std::int64_t i = 0; i < values.numel(); ++i) sum += double{values.as<float>()[i]};
   return sum / static_cast<double>(values.numel());
 }
+
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+/// A model that steps through the same few batches again and again.
+class Steps {
+ public:
+  Steps(const RunConfig& config, const CpuInfo& cpu, const StepPlan& plan)
+      : config_(config),
+        tokens_(config.training.micro_batch_size * config.training.seq_len),
+        run_(make_training_model(config, cpu, plan)),
+        losses_(allocate_losses(run_->tables, tokens_)) {
+    run_->store.initialize(1);
+    refresh_working(run_->ctx, run_->store);
+    for (std::uint64_t i = 0; i < 8; ++i) batches_.push_back(random_batch(config, i));
+  }
+
+  Instruments make_instruments() { return {config_.model, tokens_, run_->tables}; }
+  double loss() const { return mean(losses_.loss); }
+
+  /// Seconds of one more step, whose ops go into a trace if there is one.
+  double next(Trace* trace, const Instruments* look = nullptr) {
+    run_->ctx.trace = trace;
+    const auto start = Clock::now();
+    const HostBatch& batch = batches_[static_cast<std::size_t>(steps_++) % batches_.size()];
+    run_->model.forward_backward(run_->ctx, batch.view(), config_.training.recompute, 0, false,
+                                 losses_, look);
+    const auto tokens = static_cast<double>(tokens_);
+    const double norm = gradient_norm(run_->ctx, run_->store) / tokens;
+    const double scale = std::min(1.0, config_.training.max_grad_norm / norm) / tokens;
+    adamw_step(run_->ctx, run_->store, config_.optimizer, config_.optimizer.lr, scale, steps_);
+    if (look != nullptr) make_row(*look, scale);
+    return seconds_since(start);
+  }
+
+  /// Seconds of what a look with details makes beside the row.
+  double details(const Instruments& look) const {
+    const auto tokenizer = load_tokenizer("byte");
+    std::vector<std::int32_t> ids = batches_.front().tokens;
+    for (std::int32_t& id : ids) id %= static_cast<std::int32_t>(tokenizer->vocab_size());
+    const auto start = Clock::now();
+    gate_histograms(look);
+    instrument_details(look, ids, *tokenizer)
+        .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return seconds_since(start);
+  }
+
+ private:
+  /// The row of a look, as InstrumentsHook makes it.
+  void make_row(const Instruments& look, double scale) {
+    MetricRow row{.step = steps_, .kind = "instruments", .values = instrument_summary(look)};
+    const auto updates = measure_updates(run_->ctx, run_->store, config_.optimizer,
+                                         config_.optimizer.lr, scale, steps_);
+    std::ranges::move(update_summary(updates), std::back_inserter(row.values));
+    json_line(row);
+  }
+
+  const RunConfig& config_;
+  std::int64_t tokens_;
+  std::unique_ptr<RunModel> run_;
+  TokenLosses losses_;
+  std::vector<HostBatch> batches_;
+  std::int64_t steps_ = 0;
+};
 
 }  // namespace
 
@@ -101,43 +170,54 @@ double measure_gemm_ceiling(const CpuInfo& cpu, DType dtype) {
   return product.cost().flops / best;
 }
 
+double LookCost::share(double step_seconds) const {
+  return (seconds / static_cast<double>(interval) +
+          details_seconds / static_cast<double>(details_interval)) /
+         step_seconds;
+}
+
 BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int64_t warmup,
-                           std::int64_t steps) {
+                           std::int64_t steps, bool instruments) {
   BenchResult result;
   result.steps = steps;
   result.gemm_ceiling = measure_gemm_ceiling(cpu, compute_dtype(config.training.precision, cpu));
   const StepPlan plan = plan_step(config, cpu);
   result.planned = plan.total_bytes();
   result.flops = plan.trace.total().cost.flops;
-  const auto model = make_training_model(config, cpu, plan);
-  model->store.initialize(1);
-  refresh_working(model->ctx, model->store);
-
-  const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
-  const TokenLosses losses = allocate_losses(model->tables, tokens);
-  std::vector<HostBatch> batches;
-  for (std::uint64_t i = 0; i < 8; ++i) batches.push_back(random_batch(config, i));
-
-  std::vector<double> seconds;
-  for (std::int64_t i = 0; i < warmup + steps; ++i) {
-    model->ctx.trace = i < warmup ? nullptr : &result.trace;
-    const auto start = Clock::now();
-    const HostBatch& batch = batches[static_cast<std::size_t>(i % 8)];
-    model->model.forward_backward(model->ctx, batch.view(), config.training.recompute, 0, false,
-                                  losses);
-    const double norm = gradient_norm(model->ctx, model->store) / static_cast<double>(tokens);
-    const double clip = std::min(1.0, config.training.max_grad_norm / norm);
-    adamw_step(model->ctx, model->store, config.optimizer, config.optimizer.lr,
-               clip / static_cast<double>(tokens), i + 1);
-    if (i >= warmup) seconds.push_back(seconds_since(start));
-    result.last_loss = mean(losses.loss);
-    if (i == 0) result.first_loss = result.last_loss;
+  Steps run(config, cpu, plan);
+  std::optional<Instruments> look;
+  if (instruments) {
+    HG_CHECK(config.metrics.instrument_interval > 0,
+             "metrics.instrument_interval is 0: a run with this config never looks at a step");
+    look.emplace(run.make_instruments());
+    result.look.emplace();
+    result.look->interval = config.metrics.instrument_interval;
+    result.look->details_interval = config.metrics.details_interval;
   }
-  std::ranges::sort(seconds);
-  result.seconds = seconds[seconds.size() / 2];
-  result.least = seconds.front();
-  result.most = seconds.back();
-  result.tokens_per_second = static_cast<double>(tokens) / result.seconds;
+
+  for (std::int64_t i = 0; i < warmup; ++i) {
+    run.next(nullptr, look ? &*look : nullptr);
+    if (i == 0) result.first_loss = run.loss();
+  }
+  std::vector<double> seconds, of_looks, of_details;
+  for (std::int64_t i = 0; i < steps; ++i) {
+    seconds.push_back(run.next(&result.trace));
+    if (i == 0 && warmup == 0) result.first_loss = run.loss();
+    result.last_loss = run.loss();
+    if (!look) continue;
+    of_looks.push_back(run.next(&result.look->trace, &*look) - seconds.back());
+    of_details.push_back(run.details(*look));
+  }
+  if (look) {
+    result.look->seconds = median(of_looks);
+    result.look->details_seconds = median(of_details);
+  }
+  result.seconds = median(seconds);
+  result.least = std::ranges::min(seconds);
+  result.most = std::ranges::max(seconds);
+  result.tokens_per_second =
+      static_cast<double>(config.training.micro_batch_size * config.training.seq_len) /
+      result.seconds;
   result.peak_rss = peak_rss_bytes();
   return result;
 }

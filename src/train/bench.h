@@ -1,6 +1,7 @@
 // Measures training steps on random tokens: what `headgate bench` prints.
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include "train/config.h"
@@ -11,6 +12,17 @@ namespace hg {
 /// A built-in benchmark size: tiny, small or medium; throws for another name. All are gated
 /// elementwise, 4096 tokens a step, with an untied head.
 RunConfig bench_config(std::string_view size);
+
+/// What it costs to look at a step as metrics.instrument_interval has it, with every instrument.
+struct LookCost {
+  double seconds = 0;  // of a look: the median of what steps with one took more than those before
+  double details_seconds = 0;  // of what metrics.details_interval adds on the host: the median
+  std::int64_t interval = 0, details_interval = 0;
+  Trace trace;  // of the steps that were looked at
+
+  /// Of the time of a run whose steps take `step_seconds`.
+  double share(double step_seconds) const;
+};
 
 struct BenchResult {
   double seconds = 0;          // of a step: the median
@@ -23,13 +35,15 @@ struct BenchResult {
   std::size_t planned = 0;               // bytes that the meta run asked for
   Trace trace;                           // of all measured steps
   std::int64_t steps = 0;
+  std::optional<LookCost> look;  // if asked for
 };
 
 /// FLOP/s of LinearForward at 2048 x 1024 x 1024 on this machine, the best in 0.7 s.
 double measure_gemm_ceiling(const CpuInfo& cpu, DType dtype);
 
-/// Runs `warmup` steps and then measures `steps`, a micro-batch and an optimizer step each.
+/// Runs `warmup` steps and then measures `steps`, a micro-batch and an optimizer step each; with
+/// `instruments` as many again, in turns with them, that are looked at.
 BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int64_t warmup,
-                           std::int64_t steps);
+                           std::int64_t steps, bool instruments = false);
 
 }  // namespace hg

@@ -1,101 +1,94 @@
+// What instruments see of a whole forward pass, against PyTorch.
 #include "model/instruments.h"
 
-#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
-#include "model/transformer.h"
+#include <cmath>
+
+#include "ops/inspect_activations.h"
+#include "ops/inspect_gate.h"
 #include "support/compare.h"
-#include "support/saved_run.h"
-#include "support/tensors.h"
+#include "support/golden_model.h"
 #include "support/tolerance.h"
 
 namespace hg::test {
 namespace {
 
-constexpr std::int64_t kTokens = 96;
-using Documents = std::vector<std::int32_t>;
+class InstrumentsTest : public testing::TestWithParam<std::tuple<const char*, Isa>> {
+ protected:
+  InstrumentsTest() { model.run.model.forward(model.run.ctx, golden.batch, model.losses, &look); }
 
-/// A model with instruments, that has seen one packed batch.
-struct Seen {
-  Seen(const ModelConfig& config, const Documents& documents, const InstrumentOptions& options)
-      : run(config, Device::cpu, detect_cpu()) {
-    run.ctx.scratch.reserve(std::size_t{16} << 20);
-    run.tables.reserve(std::size_t{4} << 20);
-    run.store.allocate(Device::cpu, DType::f32, ParamStore::Purpose::inference);
-    run.store.initialize(5);
-    run.model.make_tables(Device::cpu, run.tables);
-    losses = allocate_losses(run.tables, kTokens);
-    instruments.emplace(config, kTokens, run.tables, options);
-    std::vector<std::int32_t> tokens, targets(kTokens, 3), positions;
-    for (std::int32_t t = 0, document = 0; t < kTokens; ++t) {
-      while (documents[static_cast<std::size_t>(document) + 1] <= t) ++document;
-      tokens.push_back(t * 37 % 251);
-      positions.push_back(t - documents[static_cast<std::size_t>(document)]);
-    }
-    run.model.forward(run.ctx,
-                      {.tokens = memory.integers(tokens),
-                       .targets = memory.integers(targets),
-                       .positions = memory.integers(positions),
-                       .documents = memory.integers(documents),
-                       .longest = kTokens},
-                      losses, &*instruments);
+  /// What PyTorch saw of a layer.
+  ConstTensor seen(std::size_t layer, const char* what) const {
+    return golden.file.tensor(fmt::format("seen.layers.{}.{}", layer, what));
   }
-  const Instruments::Layer& layer(std::size_t i) const { return instruments->layers()[i]; }
+  /// Some columns of the first rows of a matrix, as a matrix.
+  Tensor columns(const Tensor& of, std::int64_t rows, const std::vector<int>& wanted) {
+    const auto count = static_cast<std::int64_t>(wanted.size());
+    const Tensor result = model.memory.empty({rows, count});
+    for (std::int64_t row = 0; row < rows; ++row) {
+      for (std::int64_t i = 0; i < count; ++i)
+        set(result, row * count + i,
+            get(of, row * of.dim(1) + wanted[static_cast<std::size_t>(i)]));
+    }
+    return result;
+  }
 
-  Tensors memory;
-  RunModel run;
-  TokenLosses losses;
-  std::optional<Instruments> instruments;
+  Golden golden{std::get<0>(GetParam())};
+  Loaded model{golden, std::get<1>(GetParam())};
+  Instruments look{golden.config, golden.batch.tokens.numel(), model.run.tables};
 };
+INSTANTIATE_TEST_SUITE_P(Goldens, InstrumentsTest,
+                         testing::Combine(testing::Values("elementwise", "headwise", "value",
+                                                          "mean_scores", "sink_learned"),
+                                          testing::ValuesIn(isas())));
 
-/// Mean over all queries of a head's map at the first key of the query's document.
-double first_column(const Tensor& map, std::int64_t head, const Documents& documents) {
-  double sum = 0;
-  for (std::size_t i = 0; i + 1 < documents.size(); ++i) {
-    for (std::int64_t t = documents[i]; t < documents[i + 1]; ++t)
-      sum += double{get(map, (head * kTokens + t) * kTokens + documents[i])};
+TEST_P(InstrumentsTest, AttentionIsThatOfPyTorch) {
+  ASSERT_EQ(std::ssize(look.layers()), golden.config.num_hidden_layers);
+  for (std::size_t i = 0; i < look.layers().size(); ++i) {
+    const Instruments::Layer& layer = look.layers()[i];
+    const std::int64_t heads = golden.config.num_attention_heads;
+    const auto vector = [&](const Tensor& of, int column) {
+      return columns(of, heads, {column}).view({heads});
+    };
+    EXPECT_LT(relative_error(vector(layer.first_token, 0), seen(i, "first_token")), kMeasured);
+    EXPECT_LT(relative_error(vector(layer.entropy, 0), seen(i, "entropy")), kMeasured);
+    EXPECT_LT(relative_error(vector(layer.entropy, 1), seen(i, "max_logit")), kMeasured);
+    // No document has 64 tokens.
+    for (std::int64_t head = 0; head < heads; ++head)
+      EXPECT_TRUE(std::isnan(get(layer.first_token, 2 * head + 1)));
   }
-  return sum / kTokens;
 }
 
-TEST(Instruments, MapsAreWhatTheFirstTokenShareIsTakenFrom) {
-  for (const Sink sink : {Sink::none, Sink::learned}) {
-    ModelConfig config = small_run_config().model;
-    config.attention.sink = sink;
-    config.attention.gate.position = GatePosition::rotated_query;  // another q than was projected
-    const Documents documents = {0, 61, 70, kTokens};
-    const Seen seen(config, documents, {.maps = {2, 0}});
-    for (const std::size_t layer : {0, 2}) {
-      const Tensor& map = seen.layer(layer).map;
-      ASSERT_TRUE(map);
-      for (std::int64_t head = 0; head < 4; ++head) {
-        EXPECT_NEAR(first_column(map, head, documents),
-                    double{get(seen.layer(layer).first_token, 2 * head)}, kMeasured);
-        for (std::int64_t t = 0; t < kTokens; ++t) {
-          double sum = 0;
-          for (std::int64_t s = 0; s < kTokens; ++s)
-            sum += double{get(map, (head * kTokens + t) * kTokens + s)};
-          if (sink == Sink::none) {
-            EXPECT_NEAR(sum, 1, kMeasured);
-          } else {
-            EXPECT_LT(sum, 0.9999);
-          }
-        }
-      }
+TEST_P(InstrumentsTest, GateScoresAreThoseOfPyTorch) {
+  const bool gated = golden.config.attention.gate.position != GatePosition::none;
+  for (std::size_t i = 0; i < look.layers().size(); ++i) {
+    const Instruments::Layer& layer = look.layers()[i];
+    ASSERT_EQ(static_cast<bool>(layer.gate_heads), gated);
+    if (!gated) continue;
+    const ConstTensor expected = seen(i, "gate");
+    const Tensor scores =
+        columns(layer.gate_heads, expected.dim(0),
+                {GateScores::kMean, GateScores::kShareBelow01, GateScores::kQuantile01,
+                 GateScores::kMedian, GateScores::kQuantile99});
+    for (std::int64_t j = 0; j < scores.numel(); ++j)
+      EXPECT_NEAR(get(scores, j), get(expected, j), kMeasured) << "element " << j;
+    const auto mean = [](const Tensor& statistics) { return get(statistics, Magnitudes::kMean); };
+    const ConstTensor means = seen(i, "gate_mean_abs");
+    EXPECT_NEAR(mean(layer.gated_from), get(means, 0), kMeasured * get(means, 0));
+    EXPECT_NEAR(mean(layer.gated), get(means, 1), kMeasured * get(means, 1));
+  }
+}
+
+TEST_P(InstrumentsTest, TheStreamIsThatOfPyTorch) {
+  for (std::size_t i = 0; i < look.layers().size(); ++i) {
+    const ConstTensor expected = seen(i, "stream_max");
+    for (std::int64_t branch = 0; branch < 2; ++branch) {
+      const Tensor& stream = look.layers()[i].stream[branch];
+      const float most = get(expected, branch);
+      EXPECT_NEAR(get(stream, Magnitudes::kMax), most, kMeasured * most);
     }
   }
-}
-
-TEST(Instruments, MapsAreKeptOnlyWhereAskedForAndChangeNothing) {
-  const ModelConfig config = small_run_config().model;
-  const Seen with(config, {0, kTokens}, {.maps = {1}}), without(config, {0, kTokens}, {});
-  EXPECT_TRUE(with.layer(1).map);
-  EXPECT_FALSE(with.layer(0).map);
-  EXPECT_FALSE(without.layer(1).map);
-  EXPECT_TRUE(same_bits(with.losses.loss, without.losses.loss));
-  EXPECT_TRUE(same_bits(with.layer(1).entropy, without.layer(1).entropy));
-  Arena arena("instruments");
-  EXPECT_THROW(Instruments(config, kTokens, arena, {.maps = {3}}), Error);
-  EXPECT_THROW(Instruments(config, kTokens, arena, {.maps = {-1}}), Error);
 }
 
 }  // namespace

@@ -88,6 +88,7 @@ class Head {
     Tally tally;
     for (std::int64_t r = 0; r < rows_; ++r) {
       F32 sum{};
+      prefetch(r + kRowsAhead);
       visit(r, [&](std::int64_t i, F32 logit, F32 score, auto lanes) {
         const I32 here = live(lanes);
         tally.add(logit, score, here);
@@ -104,6 +105,8 @@ class Head {
   }
 
  private:
+  static constexpr std::int64_t kRowsAhead = 8;
+
   template <class Fn>
   HG_INLINE void visit(std::int64_t r, Fn&& fn) const {
     const T* row = logits_ + r * row_stride_;
@@ -111,6 +114,14 @@ class Head {
       const F32 logit = load_strided(row + i * stride_, stride_, lanes);
       fn(i, logit, op_.scale * activate(op_.activation, logit), lanes);
     });
+  }
+
+  /// The rows of a head lie so far apart that the processor does not see which comes next.
+  HG_INLINE void prefetch(std::int64_t r) const {
+    if (r >= rows_ || stride_ != 1) return;
+    constexpr auto kLine = static_cast<std::int64_t>(64 / sizeof(T));
+    for (std::int64_t i = 0; i < length_; i += kLine)
+      __builtin_prefetch(logits_ + r * row_stride_ + i);
   }
 
   void write(const Tally& tally) const {
