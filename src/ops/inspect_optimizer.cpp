@@ -12,9 +12,6 @@ void UpdateNorms::check() const {
   check_contiguous(name.data(), "v", v, shape, DType::f32);
   check_contiguous(name.data(), "gradient", gradient, shape, DType::f32);
   HG_CHECK(step >= 1, "{}: step is {}, expected 1 or more", name, step);
-  HG_CHECK(lr * weight_decay < 1,
-           "{}: lr * weight_decay is {}, expected less than 1: the weights before are lost", name,
-           lr * weight_decay);
 }
 
 Cost UpdateNorms::cost() const {

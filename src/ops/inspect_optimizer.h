@@ -10,7 +10,8 @@ namespace hg {
 /// (w + lr u) / (1 - lr weight_decay), so that the step has added
 ///   update = -lr (u + weight_decay w) / (1 - lr weight_decay),
 /// which is computed as it stands: the difference of the weights would lose most digits. What is
-/// NaN or infinite shows in the sums that it enters.
+/// NaN or infinite shows in the sums that it enters; so does lr weight_decay = 1, behind which the
+/// weights before are lost.
 struct UpdateNorms {
   static constexpr std::string_view name = "update_norms";
   /// Elements of `out`.

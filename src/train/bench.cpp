@@ -178,6 +178,8 @@ double LookCost::share(double step_seconds) const {
 
 BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int64_t warmup,
                            std::int64_t steps, bool instruments) {
+  HG_CHECK(!instruments || config.metrics.instrument_interval > 0,
+           "metrics.instrument_interval is 0: a run with this config never looks at a step");
   BenchResult result;
   result.steps = steps;
   result.gemm_ceiling = measure_gemm_ceiling(cpu, compute_dtype(config.training.precision, cpu));
@@ -187,8 +189,6 @@ BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int
   Steps run(config, cpu, plan);
   std::optional<Instruments> look;
   if (instruments) {
-    HG_CHECK(config.metrics.instrument_interval > 0,
-             "metrics.instrument_interval is 0: a run with this config never looks at a step");
     look.emplace(run.make_instruments());
     result.look.emplace();
     result.look->interval = config.metrics.instrument_interval;

@@ -42,8 +42,7 @@ void write_row(Sinks& sinks, const Trainer& trainer, std::string kind,
 }
 
 void StepMetricsHook::after_step(Trainer& trainer, const StepResult& result) {
-  clipped_ += result.clipped ? 1 : 0;
-  ++steps_;
+  clipped_.add(result.clipped);
   const double rate = static_cast<double>(result.tokens) / result.seconds;
   const double flops = rate * flops_per_token_;
   constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
@@ -52,7 +51,7 @@ void StepMetricsHook::after_step(Trainer& trainer, const StepResult& result) {
       {metric::kMaxLoss, result.max_loss},
       {metric::kGradNorm, result.grad_norm},
       {metric::kLearningRate, result.lr},
-      {"clip_rate(%)", 100.0 * static_cast<double>(clipped_) / static_cast<double>(steps_)},
+      {"clip_rate(%)", 100 * clipped_.share()},
       {"logits/rms_logsumexp", result.z},
       {metric::kMemoryGiB, static_cast<double>(peak_rss_bytes()) / kGiB},
       {metric::kTokensPerSecond, rate},

@@ -8,6 +8,7 @@
 
 #include "data/token_file.h"
 #include "train/metrics.h"
+#include "train/moving_window.h"
 #include "train/progress.h"
 #include "train/trainer.h"
 
@@ -38,7 +39,7 @@ class StepMetricsHook : public Hook {
  private:
   Sinks& sinks_;
   double flops_per_token_, peak_flops_;
-  std::int64_t clipped_ = 0, steps_ = 0;
+  MovingShare clipped_{300};  // steps, of this process
 };
 
 /// Held-out loss before the first step, every interval, and behind the last step. Before the first

@@ -45,6 +45,16 @@ void MovingMoments::add(double value) {
   beginning_ = {};
 }
 
+MovingShare::MovingShare(std::int64_t window) : window_(check_window(window)) {}
+
+void MovingShare::add(bool yes) {
+  last_.push_back(yes);
+  yes_ += yes ? 1 : 0;
+  if (last_.size() <= window_) return;
+  yes_ -= last_.front() ? 1 : 0;
+  last_.pop_front();
+}
+
 MovingMedian::MovingMedian(std::int64_t window) : window_(check_window(window)) {}
 
 void MovingMedian::add(double value) {

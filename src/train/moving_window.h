@@ -1,5 +1,6 @@
 // Statistics of the last values of a series. None keeps a running sum from which old values are
-// subtracted: such a sum drifts, and one huge value would spoil it for good.
+// subtracted, unless it is of integers: such a sum drifts, and one huge value would spoil it for
+// good.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +37,21 @@ class MovingMoments {
   std::vector<double> block_;
   Moments beginning_;          // of block_
   std::vector<Moments> ends_;  // of the block before: from each of its values on; then of none
+  std::size_t window_;
+};
+
+/// How many of the last `window` answers were yes.
+class MovingShare {
+ public:
+  explicit MovingShare(std::int64_t window);
+
+  void add(bool yes);
+  /// Of the answers there are, at least one.
+  double share() const { return static_cast<double>(yes_) / static_cast<double>(last_.size()); }
+
+ private:
+  std::deque<bool> last_;
+  std::int64_t yes_ = 0;  // in last_
   std::size_t window_;
 };
 

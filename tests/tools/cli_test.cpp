@@ -222,6 +222,31 @@ TEST_F(CliTest, ProbeComparesWithTheGateAsItIs) {
   EXPECT_NE(headgate(probe + " --gate-scale much").exit_code, 0);
 }
 
+TEST_F(CliTest, BenchMeasuresWhatALookCosts) {
+  const Result result = headgate(
+      "bench " + tiny +
+      " --set model.num_hidden_layers=2 --set model.hidden_size=32 --set model.vocab_size=64"
+      " --set training.seq_len=32 --set training.micro_batch_size=2 --set name=small"
+      " --set metrics.instrument_interval=20 --precision f32 --steps 1 --warmup 0 --instruments"
+      " --json");
+  const auto row = nlohmann::json::parse(result.output);
+  EXPECT_EQ(row.at("size"), "small");
+  const auto& look = row.at("look");
+  EXPECT_EQ(look.at("interval"), 20);
+  EXPECT_GT(look.at("details_ms"), 0);
+  EXPECT_NEAR(look.at("share"),
+              (look.at("ms").get<double>() / 20 + look.at("details_ms").get<double>() / 100) /
+                  row.at("ms").get<double>(),
+              1e-9);
+  EXPECT_TRUE(look.at("ops_ms").contains("gate_scores"));
+  EXPECT_FALSE(look.at("ops_ms").contains("attention_forward"));  // a step's, with a look or not
+  EXPECT_FALSE(row.at("ops_ms").contains("gate_scores"));
+
+  expect_error("bench --set training.seq_len=8", "--set training.seq_len=8");
+  expect_error("bench " + tiny + " --instruments --set metrics.instrument_interval=0",
+               "never looks at a step");
+}
+
 TEST_F(CliTest, UsageErrorsAreNotZero) {
   EXPECT_NE(headgate("").exit_code, 0);
   EXPECT_NE(headgate("train").exit_code, 0);

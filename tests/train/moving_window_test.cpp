@@ -60,6 +60,16 @@ TEST(MovingMoments, AHugeValueLeavesNothingBehind) {
   EXPECT_EQ(moving.moments().deviation(), 0);
 }
 
+TEST(MovingShare, IsOfTheLastAnswers) {
+  MovingShare share(4);
+  std::vector<double> shares;
+  for (const bool yes : {true, false, false, true, true, true, true, false}) {
+    share.add(yes);
+    shares.push_back(share.share());
+  }
+  EXPECT_EQ(shares, (std::vector{1.0, 0.5, 1.0 / 3, 0.5, 0.5, 0.75, 1.0, 0.75}));
+}
+
 TEST(MovingMedian, AgreesWithRecomputationOfEveryWindow) {
   for (const std::size_t window : {1U, 2U, 100U, 201U}) {
     const auto values = random_series(600, window);
