@@ -125,7 +125,11 @@ TEST(Console, OnlyWhatTheRowHas) {
   EXPECT_EQ(console_line(row), "validate step: 5  loss: 3.00000");
   row = {.step = 6, .kind = "event", .texts = {{"checkpoint", "saved step-6"}}};
   EXPECT_EQ(console_line(row), "step: 6  checkpoint: saved step-6");
-  row = {.step = 7, .kind = "train", .values = {{"gate/mean", 0.5}}};
+  row = {.step = 6,
+         .kind = "instruments",
+         .values = {{"gate/mean", 0.25}, {"gate/below_0.1", 0.5}, {"activation/max", 12}}};
+  EXPECT_EQ(console_line(row), "look step: 6  gate: 0.250 (50.0% below 0.1)  max_act: 12.0");
+  row = {.step = 7, .kind = "train", .values = {{"gate/p50", 0.5}}};
   std::vector<std::string> lines;
   ConsoleSink sink([&](const std::string& line) { lines.push_back(line); });
   sink.write(row);
