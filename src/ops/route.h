@@ -58,20 +58,18 @@ struct RouterForward {
   Scratch scratch(Context& ctx) const;
 };
 
-/// The gradient with respect to the logits of
-///   sum over t, k of dweights[t, k] weights[t, k]
-///   + sum over t, e of balance[document of t, e] p[t, e]  +  z sum over t of
-///   logsumexp(logits[t])^2
-/// with the choice of experts held fixed. Factors are the caller's, and with them the scaling. To
-/// add G times a loss to the objective, pass
-///  - balance[e] = G coefficient E f[e] / T for coefficient E sum over e of f[e] P[e], with P[e]
-///  the
-///    mean of p[., e] over T tokens and f[e] the share of expert e in all choices of a micro-batch,
-///    a global batch or a document, which is a constant to the gradient. Shares sum to 1, and the
-///    loss of an even load is the coefficient, as in Switch (arXiv 2101.03961) and Megatron-LM;
-///    transformers' load_balancing_loss_func does not divide by K, and is K times as large;
-///  - z = G coefficient / T for coefficient times the mean of logsumexp^2 (arXiv 2202.08906, eq.
-///  5).
+/// The gradient with respect to the logits, with the choice of experts held fixed, of
+///     sum over t, k of dweights[t, k] weights[t, k]
+///   + sum over t, e of balance[document of t, e] p[t, e]
+///   + sum over t of z logsumexp(logits[t])^2
+/// Factors are the caller's, and with them the scaling. Where the objective is a sum over G
+/// targets, by which the optimizer divides, a loss enters it G times:
+///  - balance[e] = G coefficient E f[e] / T for the loss coefficient E sum over e of f[e] P[e].
+///    P[e] is the mean of p[., e] over T tokens; f[e] is the share of expert e in all choices, a
+///    constant to the gradient: of the micro-batch, of the global batch, or, with P and T, of the
+///    document. Shares sum to 1, so an even load costs the coefficient, as in Megatron-LM;
+///    transformers' load_balancing_loss_func does not divide f by K and is K times as large.
+///  - z = G coefficient / T for coefficient times the mean of logsumexp^2 (arXiv 2202.08906).
 struct RouterBackward {
   static constexpr std::string_view name = "router_backward";
   Tensor dlogits;         // [T, E] f32; may be the logits themselves

@@ -93,5 +93,21 @@ TEST(RouterTotals, AddUpDocumentsAndMicroBatches) {
   EXPECT_THROW(once.add(RouterTotals(18)), Error);
 }
 
+TEST(RouterTotals, CountDroppedChoices) {
+  Tensors memory;
+  const auto ctx = cpu_context(Isa::avx2);
+  const ExpertPlan plan{.rows = memory.empty({5, 1}, DType::i32),
+                        .counts = memory.empty({3}, DType::i32),
+                        .offsets = memory.empty({4}, DType::i32),
+                        .dropped = memory.empty({1}, DType::i32),
+                        .experts = memory.integers({2, 0, 2, 2, 2}).view({5, 1}),
+                        .capacity = 2};
+  run(*ctx, plan);
+  RouterTotals totals(3);
+  totals.add_dropped(plan);
+  totals.add_dropped(plan);
+  EXPECT_EQ(totals.dropped, 4);
+}
+
 }  // namespace
 }  // namespace hg::test

@@ -197,8 +197,8 @@ TEST_P(DispatchTest, DroppedChoicesAddNothing) {
         y += weight * double{get(d.x, t * 19 + i)};
         dx += weight * double{get(d.dy, t * 19 + i)};
       }
-      EXPECT_NEAR(double{get(d.y, t * 19 + i)}, y, 1e-5);
-      EXPECT_NEAR(double{get(d.dx, t * 19 + i)}, dx, 1e-5);
+      expect_measured(get(d.y, t * 19 + i), y, "y");
+      expect_measured(get(d.dx, t * 19 + i), dx, "dx");
     }
   }
 }

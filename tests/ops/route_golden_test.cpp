@@ -12,9 +12,6 @@
 namespace hg::test {
 namespace {
 
-/// Gradients of routers against PyTorch, f32: sums over experts in another order.
-constexpr double kPyTorchRouter = 1e-5;
-
 class RouterGoldenTest : public testing::TestWithParam<std::tuple<std::string, Isa>> {
  protected:
   ConstTensor golden(const char* name) const {
@@ -50,7 +47,7 @@ TEST_P(RouterGoldenTest, ChoicesWeightsLossesAndGradientsAreThoseOfTransformers)
   if (deepseek) router.bias = router.memory.copy(golden("bias"), DType::f32);
   router.forward();
   EXPECT_TRUE(same_bits(router.experts, golden("experts")));
-  EXPECT_LT(relative_error(router.weights, golden("weights")), kPyTorchRouter);
+  EXPECT_LT(relative_error(router.weights, golden("weights")), kRouterGolden);
 
   RouterTotals totals(experts);
   totals.add(router.forward_op());
@@ -58,8 +55,8 @@ TEST_P(RouterGoldenTest, ChoicesWeightsLossesAndGradientsAreThoseOfTransformers)
   const double balance_loss = double{get(golden("balance_loss"), 0)};
   const double z_loss = double{get(golden("z_loss"), 0)};
   EXPECT_NEAR(load.balance_loss * static_cast<double>(k), balance_loss,
-              kPyTorchRouter * balance_loss);
-  EXPECT_NEAR(load.z_loss, z_loss, kPyTorchRouter * z_loss);
+              kRouterGolden * balance_loss);
+  EXPECT_NEAR(load.z_loss, z_loss, kRouterGolden * z_loss);
 
   // f is not divided by K there.
   const auto t = static_cast<float>(tokens);
@@ -69,7 +66,7 @@ TEST_P(RouterGoldenTest, ChoicesWeightsLossesAndGradientsAreThoseOfTransformers)
   }
   router.z = number("z") / t;
   router.backward();
-  EXPECT_LT(relative_error(router.dlogits, golden("dlogits")), kPyTorchRouter);
+  EXPECT_LT(relative_error(router.dlogits, golden("dlogits")), kRouterGolden);
 }
 
 }  // namespace

@@ -89,8 +89,8 @@ TEST_P(RouterTest, BiasSelectsButDoesNotWeigh) {
   }
   router.forward();
   EXPECT_THAT(integers_of(router.experts), ElementsAre(0, 2));
-  EXPECT_NEAR(get(router.weights, 0), 0.25, 1e-6);
-  EXPECT_NEAR(get(router.weights, 1), 0.75, 1e-6);
+  expect_measured(get(router.weights, 0), 0.25, "weight");
+  expect_measured(get(router.weights, 1), 0.75, "weight");
 }
 
 TEST_P(RouterTest, BackwardAgreesWithFiniteDifferences) {
@@ -124,6 +124,19 @@ TEST_P(RouterTest, BackwardAgreesWithFiniteDifferences) {
                                     {router.statistics, dstatistics}},
                         .inputs = {{"logits", router.logits, router.dlogits}}});
     }
+  }
+}
+
+TEST_P(RouterTest, BackwardOfTheWeightsAlone) {
+  for (const RouterFunction& function : kFunctions) {
+    Router router(GetParam(), {.tokens = 3, .experts = 11, .k = 3, .function = function});
+    router.balance = {};
+    router.z = 0;
+    router.forward();
+    router.backward();
+    expect_gradients({.forward = [&] { router.forward(); },
+                      .outputs = {{router.weights, router.dweights}},
+                      .inputs = {{"logits", router.logits, router.dlogits}}});
   }
 }
 

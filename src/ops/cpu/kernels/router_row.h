@@ -57,7 +57,7 @@ HG_INLINE std::int64_t argmax(const RouterRow& row, std::int64_t experts) {
 /// What a token's logits become.
 struct RouterToken {
   RouterRow softmax, sigmoid;  // 0 behind the last expert; sigmoid only if that is the score
-  RouterRow* scores;           // one of the two
+  const RouterRow* scores;     // one of the two
   float lse;                   // of the logits
   float score_sum;             // over all experts; probabilities are scores / score_sum
 
@@ -76,6 +76,8 @@ struct RouterToken {
     });
     score_sum = reduce_add(sum);
   }
+  RouterToken(const RouterToken&) = delete;
+  RouterToken& operator=(const RouterToken&) = delete;
 
  private:
   void apply_softmax(std::int64_t experts) {
