@@ -24,6 +24,9 @@ inline constexpr double kMeasured = 1e-5;
 /// Gradients of the whole model against PyTorch, f32, relative error in norm per tensor.
 inline constexpr double kPyTorchF32 = 1e-4;
 
+/// A router's weights, losses and gradients against transformers, f32, relative.
+inline constexpr double kRouterGolden = 1e-5;
+
 /// The whole two-layer model in bf16 against PyTorch in f32: about twenty roundings of 2^-9 on the
 /// longest path, and weights that are rounded themselves.
 inline constexpr double kModelBf16 = 0.06;

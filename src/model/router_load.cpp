@@ -1,0 +1,75 @@
+#include "model/router_load.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace hg {
+
+void RouterTotals::add(const RouterForward& router) {
+  const std::size_t experts = choices.size();
+  HG_CHECK(static_cast<std::size_t>(router.logits.dim(1)) == experts,
+           "router totals of {} experts cannot take in those of {}", experts, router.logits.dim(1));
+  const auto* counts = router.counts.as<std::int32_t>();
+  const auto* sums = router.probability_sums.as<float>();
+  for (std::size_t i = 0; i < static_cast<std::size_t>(router.counts.numel()); ++i) {
+    choices[i % experts] += counts[i];
+    probability_sums[i % experts] += double{sums[i]};
+  }
+  const auto* statistics = router.statistics.as<float>();
+  squared_lse += double{statistics[RouterForward::kSquaredLse]};
+  top_probability += double{statistics[RouterForward::kTopProbability]};
+  largest_logit = std::max(largest_logit, double{statistics[RouterForward::kLargestLogit]});
+  tokens += router.logits.dim(0);
+}
+
+void RouterTotals::add(const RouterTotals& other) {
+  HG_CHECK(other.choices.size() == choices.size(),
+           "router totals of {} experts cannot take in those of {}", choices.size(),
+           other.choices.size());
+  for (std::size_t e = 0; e < choices.size(); ++e) {
+    choices[e] += other.choices[e];
+    probability_sums[e] += other.probability_sums[e];
+  }
+  tokens += other.tokens;
+  dropped += other.dropped;
+  squared_lse += other.squared_lse;
+  top_probability += other.top_probability;
+  largest_logit = std::max(largest_logit, other.largest_logit);
+}
+
+RouterLoad router_load(const RouterTotals& totals) {
+  HG_CHECK(totals.tokens > 0, "the load of a router that saw no tokens is not defined");
+  const auto experts = static_cast<double>(totals.choices.size());
+  const auto tokens = static_cast<double>(totals.tokens);
+  const auto choices =
+      static_cast<double>(std::accumulate(totals.choices.begin(), totals.choices.end(), 0LL));
+  RouterLoad load{.max_load = 0,
+                  .min_load = experts,
+                  .max_violation = 0,
+                  .load_cv = 0,
+                  .load_entropy = 0,
+                  .dead_experts = 0,
+                  .dropped = static_cast<double>(totals.dropped) / choices,
+                  .top_probability = totals.top_probability / tokens,
+                  .largest_logit = totals.largest_logit,
+                  .balance_loss = 0,
+                  .z_loss = totals.squared_lse / tokens};
+  double squares = 0, entropy = 0;
+  for (std::size_t e = 0; e < totals.choices.size(); ++e) {
+    const double share = static_cast<double>(totals.choices[e]) / choices;
+    const double relative = share * experts;
+    load.max_load = std::max(load.max_load, relative);
+    load.min_load = std::min(load.min_load, relative);
+    load.dead_experts += relative < 0.01 ? 1 : 0;
+    load.balance_loss += experts * share * totals.probability_sums[e] / tokens;
+    squares += (relative - 1) * (relative - 1);
+    if (share > 0) entropy -= share * std::log(share);
+  }
+  load.max_violation = load.max_load - 1;
+  load.load_cv = std::sqrt(squares / experts);
+  load.load_entropy = experts > 1 ? entropy / std::log(experts) : 1;  // one expert is even
+  return load;
+}
+
+}  // namespace hg

@@ -1,0 +1,48 @@
+// How evenly a router loads its experts, and what tells of its health: pure numbers, from what
+// RouterForward and ExpertPlan sum up.
+#pragma once
+
+#include <vector>
+
+#include "ops/dispatch.h"
+#include "ops/route.h"
+
+namespace hg {
+
+/// What the router of one layer did, added up over documents, micro-batches and ranks.
+struct RouterTotals {
+  std::int64_t tokens = 0;
+  std::int64_t dropped = 0;              ///< choices, for lack of capacity
+  std::vector<std::int64_t> choices;     ///< [E]
+  std::vector<double> probability_sums;  ///< [E], over tokens
+  double squared_lse = 0;                ///< sum of logsumexp(logits)^2 over tokens
+  double top_probability = 0;            ///< sum of the largest probability over tokens
+  double largest_logit = 0;              ///< by magnitude
+
+  explicit RouterTotals(std::int64_t experts)
+      : choices(static_cast<std::size_t>(experts)), probability_sums(choices.size()) {}
+
+  /// Adds what a router wrote, in memory that the host reads.
+  void add(const RouterForward& router);
+  void add_dropped(const ExpertPlan& plan) { dropped += *plan.dropped.as<std::int32_t>(); }
+  void add(const RouterTotals& other);
+};
+
+/// The ideal load of an expert is the mean: choices / E. Losses are without their coefficients.
+struct RouterLoad {
+  double max_load, min_load;  ///< of the most and the least chosen expert, over the ideal
+  double max_violation;       ///< max_load - 1 (arXiv 2408.15664)
+  double load_cv;             ///< coefficient of variation: standard deviation over mean
+  double load_entropy;        ///< of the shares of choices, over ln E: 1 is even, 0 one expert
+  std::int64_t dead_experts;  ///< chosen less than 1 % of the ideal
+  double dropped;             ///< share of choices
+  double top_probability;     ///< mean over tokens of the largest probability
+  double largest_logit;       ///< by magnitude
+  double balance_loss;        ///< E sum of f P, as in RouterBackward: 1 if f or P is even
+  double z_loss;              ///< mean of logsumexp(logits)^2
+};
+
+/// Throws if there were no tokens.
+RouterLoad router_load(const RouterTotals& totals);
+
+}  // namespace hg
