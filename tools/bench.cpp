@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "bench_ops.h"
 #include "commands.h"
 #include "core/parallel.h"
 #include "train/bench.h"
@@ -11,7 +12,7 @@ namespace {
 
 struct BenchOptions {
   std::vector<std::string> sizes{"tiny", "small"};
-  std::string precision = "auto";
+  std::string precision = "auto", op;
   std::int64_t steps = 10, warmup = 3;
   int threads = 0;
   bool json = false;
@@ -79,6 +80,8 @@ void add_bench(CLI::App& app) {
   const auto options = std::make_shared<BenchOptions>();
   command->add_option("--size", options->sizes,
                       "tiny, small, medium; peak memory is the process's, so measure it alone");
+  command->add_option("--op", options->op,
+                      "grouped_linear: this op by itself, against a dense one");
   command->add_option("--precision", options->precision, "auto, f32 or bf16");
   command->add_option("--steps", options->steps, "measured steps")->check(CLI::PositiveNumber);
   command->add_option("--warmup", options->warmup, "steps before")->check(CLI::NonNegativeNumber);
@@ -90,6 +93,10 @@ void add_bench(CLI::App& app) {
     const CpuInfo cpu = detect_cpu();
     if (!options->json)
       fmt::print("{} ({}), {} threads\n", cpu.model, cpu.to_string(), num_threads());
+    if (!options->op.empty()) {
+      const DType dtype = compute_dtype(parse_precision(options->precision), cpu);
+      return print_op_timings(options->op, cpu, dtype, options->steps, options->json);
+    }
     for (const std::string& size : options->sizes) {
       RunConfig config = bench_config(size);
       config.training.precision = parse_precision(options->precision);

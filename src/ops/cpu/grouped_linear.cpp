@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::int64_t kMaxRows = 256;  // of a piece: amortises reading the weight
 constexpr std::int64_t kStep = 16;      // between heights: few rows of the last piece are filling
-constexpr std::int64_t kStrips = 4;     // that a weight gradient is cut into, or more
+constexpr std::int64_t kStrips = 4;     // that a weight gradient is cut into, or more,
+constexpr std::int64_t kShare = 16;     // if its expert has more than 1 / kShare of all rows
 
 /// The height that a piece of `rows` rows is filled up to: 1, 2, 4, 8, 16, 32, 48 and so on.
 std::int64_t filled(std::int64_t rows) {
@@ -158,8 +159,8 @@ struct RowProducts {
   }
 };
 
-/// dweight (+)= dy^T x. The rows of each expert's gradient are cut into strips, whose pieces of the
-/// sum one worker adds up in order.
+/// dweight (+)= dy^T x. Each expert's gradient is one task, which adds up the pieces of the sum in
+/// order; that of an expert with a large share of the rows is cut into strips, a task each.
 struct WeightGradients {
   const GroupedLinearBackwardWeight& op;
   Groups groups;
@@ -184,7 +185,7 @@ struct WeightGradients {
   GroupedLinearScratch scratch(Context& ctx) const {
     const int workers = num_threads();
     std::int64_t bytes = 0;
-    for (const std::int64_t rows : {strip(), n() % strip()}) {
+    for (const std::int64_t rows : {n(), strip(), n() % strip()}) {
       for (const bool accumulate : {false, true}) {
         if (rows == 0) continue;
         groups.for_heights([&](std::int64_t height) {
@@ -192,7 +193,7 @@ struct WeightGradients {
         });
       }
     }
-    return {.a = ctx.scratch.allocate("grouped dy", dtype, {workers, groups.highest() * strip()}),
+    return {.a = ctx.scratch.allocate("grouped dy", dtype, {workers, groups.highest() * n()}),
             .b = ctx.scratch.allocate("grouped x", dtype, {workers, groups.highest() * k()}),
             .c = {},
             .first_pieces = {},
@@ -206,10 +207,13 @@ struct WeightGradients {
     const OneDnn& library = onednn(ctx);
     const std::int64_t strips = ceil_div(n(), strip());
     parallel_for(groups.experts * strips, [&](std::int64_t task, int worker) {
-      const std::int64_t expert = task / strips, left = task % strips * strip();
-      const std::int64_t right = std::min(left + strip(), n());
-      const Tensor to = op.dweight.rows(expert, expert + 1).view({n(), k()}).rows(left, right);
+      const std::int64_t expert = task / strips;
       const std::int64_t begin = groups.begin(expert), end = groups.end(expert);
+      const bool whole = (end - begin) * kShare <= groups.capacity;
+      const std::int64_t width = whole ? n() : strip(), left = task % strips * width;
+      if (left >= n()) return;
+      const std::int64_t right = std::min(left + width, n());
+      const Tensor to = op.dweight.rows(expert, expert + 1).view({n(), k()}).rows(left, right);
       if (begin == end) {
         if (!op.accumulate) std::memset(to.data(), 0, static_cast<std::size_t>(to.bytes()));
         return;
