@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "bench_ops.h"
 #include "commands.h"
 #include "config_options.h"
 #include "core/parallel.h"
@@ -13,7 +14,7 @@ namespace {
 struct BenchOptions {
   ConfigOptions config;
   std::vector<std::string> sizes{"tiny", "small"};
-  std::string precision;
+  std::string precision, op;
   std::int64_t steps = 10, warmup = 3;
   int threads = 0;
   bool instruments = false, json = false;
@@ -134,6 +135,8 @@ void add_bench(CLI::App& app) {
   options->config.add_to(*command, false);
   command->add_option("--size", options->sizes,
                       "tiny, small, medium; peak memory is the process's, so measure it alone");
+  command->add_option("--op", options->op,
+                      "grouped_linear: this op by itself, against a dense one");
   command->add_option("--precision", options->precision, "auto, f32 or bf16");
   command->add_option("--steps", options->steps, "measured steps")->check(CLI::PositiveNumber);
   command->add_option("--warmup", options->warmup, "steps before")->check(CLI::NonNegativeNumber);
@@ -147,6 +150,12 @@ void add_bench(CLI::App& app) {
     const CpuInfo cpu = detect_cpu();
     if (!options->json)
       fmt::print("{} ({}), {} threads\n", cpu.model, cpu.to_string(), num_threads());
+    if (!options->op.empty()) {
+      const Precision precision =
+          options->precision.empty() ? Precision::automatic : parse_precision(options->precision);
+      return print_op_timings(options->op, cpu, compute_dtype(precision, cpu), options->steps,
+                              options->json);
+    }
     if (!options->config.path.empty()) return bench(options->config.load().value, *options, cpu);
     HG_CHECK(options->config.overrides.empty(),
              "--set {}: changes keys of a config file, but none is given",

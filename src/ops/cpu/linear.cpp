@@ -7,9 +7,7 @@
 #include <algorithm>
 #include <array>
 
-#include "core/parallel.h"
-#include "ops/cpu/copy.h"
-#include "ops/cpu/onednn.h"
+#include "ops/cpu/product_operands.h"
 
 namespace hg {
 namespace {
@@ -20,36 +18,6 @@ constexpr std::int64_t kSlab = 512;    // tokens that a term of a weight gradien
 constexpr std::int64_t kCopy = 64 << 10;     // elements of a weight that one task copies
 constexpr std::int64_t kMaxBlock = 8 << 20;  // elements of a weight that are copied at once
 constexpr std::int64_t kMaxTerms = 4 << 20;  // elements of all terms of a weight gradient
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-/// What oneDNN multiplies in. Only AMX makes bf16 products faster than f32 ones; elsewhere bf16 is
-/// widened, which is exact.
-DType compute_dtype(const Context& ctx, const ConstTensor& operand) {
-  return ctx.cpu.amx_bf16 ? operand.dtype() : DType::f32;
-}
-
-bool ready(const ConstTensor& matrix, DType dtype) {
-  return matrix.dtype() == dtype && matrix.contiguous();
-}
-
-/// `matrix` itself if it is ready, else a copy at `buffer`.
-const void* made_ready(Context& ctx, const ConstTensor& matrix, DType dtype, void* buffer) {
-  if (ready(matrix, dtype)) return matrix.data();
-  copy_matrix(ctx, {.to = {buffer, dtype, matrix.shape()}, .from = matrix});
-  return buffer;
-}
-
-/// Buffers of `size` elements, one for each of `count`; none if the condition does not hold.
-Tensor buffers_if(bool condition, Context& ctx, std::string_view label, DType dtype,
-                  std::int64_t count, std::int64_t size) {
-  if (!condition) return {};
-  return ctx.scratch.allocate(label, dtype, {count, size});
-}
-
-void* buffer(const Tensor& buffers, std::int64_t i) {
-  return buffers ? buffers.rows(i, i + 1).data() : nullptr;
-}
 
 /// Makes oneDNN ready for products of each combination of extents (those of 0 do not occur).
 Tensor prepare(Context& ctx, const Product& whole, std::array<std::int64_t, 2> m,
@@ -67,7 +35,7 @@ Tensor prepare(Context& ctx, const Product& whole, std::array<std::int64_t, 2> m
       }
     }
   }
-  return buffers_if(bytes > 0, ctx, "oneDNN", DType::f32, num_threads(), ceil_div(bytes, 64) * 16);
+  return library_buffers(ctx, bytes);
 }
 
 /// out = in weight^T or in weight: forward, and backward of the input.
@@ -240,7 +208,7 @@ RowProduct product(const LinearForward& op, const Context& ctx) {
           .in = op.x,
           .weight = op.weight,
           .transposed = true,
-          .dtype = compute_dtype(ctx, op.x)};
+          .dtype = product_dtype(ctx, op.x)};
 }
 
 RowProduct product(const LinearBackwardInput& op, const Context& ctx) {
@@ -248,11 +216,11 @@ RowProduct product(const LinearBackwardInput& op, const Context& ctx) {
           .in = op.dy,
           .weight = op.weight,
           .transposed = false,
-          .dtype = compute_dtype(ctx, op.dy)};
+          .dtype = product_dtype(ctx, op.dy)};
 }
 
 WeightGradient product(const LinearBackwardWeight& op, const Context& ctx) {
-  return {.op = op, .dtype = compute_dtype(ctx, op.x)};
+  return {.op = op, .dtype = product_dtype(ctx, op.x)};
 }
 
 }  // namespace
