@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::int64_t kMaxRows = 256;  // of a piece: amortises reading the weight
 constexpr std::int64_t kStep = 16;      // between heights: few rows of the last piece are filling
-constexpr std::int64_t kStrips = 4;     // that a weight gradient is cut into, or more,
+constexpr std::int64_t kStrips = 4;     // that a weight gradient is cut into, unless narrow,
 constexpr std::int64_t kShare = 16;     // if its expert has more than 1 / kShare of all rows
 
 /// The height that a piece of `rows` rows is filled up to: 1, 2, 4, 8, 16, 32, 48 and so on.
@@ -169,7 +169,7 @@ struct WeightGradients {
   std::int64_t n() const { return op.dweight.dim(1); }
   std::int64_t k() const { return op.dweight.dim(2); }
   std::int64_t strip() const {
-    return std::min(n(), std::clamp(ceil_div(n(), kStrips * 32) * 32, kMaxRows / 4, kMaxRows));
+    return std::min(n(), std::clamp(ceil_div(n(), kStrips * 32) * 32, kMaxRows / 2, kMaxRows));
   }
   Product piece(std::int64_t rows, std::int64_t height, bool accumulate) const {
     return {.m = rows,
