@@ -12,8 +12,9 @@ fs::path find_checkpoint(const fs::path& folder, const fs::path& checkpoint) {
   HG_CHECK(fs::is_directory(folder), "{}: there is no such run folder", folder.string());
   const fs::path all = folder / "checkpoints";
   if (!checkpoint.empty()) {
-    const fs::path named = all / checkpoint;  // `checkpoint` itself, if that is absolute
-    const fs::path found = fs::is_directory(named) ? named : checkpoint;
+    // A bare name is one of the run's; "../.." behind the run's folder could lead anywhere.
+    const bool named = !checkpoint.has_parent_path() && fs::is_directory(all / checkpoint);
+    const fs::path found = named ? all / checkpoint : checkpoint;
     HG_CHECK(fs::is_directory(found), "{}: there is no such checkpoint, here or in {}",
              checkpoint.string(), all.string());
     return found;
