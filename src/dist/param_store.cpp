@@ -13,19 +13,15 @@ void draw(const Tensor& to, const ParamSpec& spec, std::uint64_t seed) {
   const RandomStream stream(seed, spec.name);
   auto* values = to.as<float>();
   constexpr std::int64_t kGrain = 1 << 14;
-  std::int64_t at = 0;
-  for (std::int64_t repeat = 0; repeat < spec.repeats; ++repeat) {
-    for (const ParamSpec::Part& part : spec.parts) {
-      parallel_ranges(part.numel, kGrain, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = at + begin; i < at + end; ++i) {
-          values[i] = part.init.kind == Init::Kind::ones
-                          ? 1.0F
-                          : part.init.std * stream.normal(static_cast<std::uint64_t>(i));
-        }
-      });
-      at += part.numel;
-    }
-  }
+  for_parts(spec, [&](const ParamSpec::Part& part, std::int64_t first, std::int64_t last) {
+    parallel_ranges(last - first, kGrain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = first + begin; i < first + end; ++i) {
+        values[i] = part.init.kind == Init::Kind::ones
+                        ? 1.0F
+                        : part.init.std * stream.normal(static_cast<std::uint64_t>(i));
+      }
+    });
+  });
 }
 
 std::int64_t total(const ParamSpec& spec) {

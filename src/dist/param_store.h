@@ -40,6 +40,18 @@ struct ParamSpec {
   std::int64_t repeats = 1;  // all parts follow one another so many times: once per KV head
 };
 
+/// Calls fn(part, begin, end) for the elements [begin, end) of each part, in order, empty ones too.
+template <class Fn>
+void for_parts(const ParamSpec& spec, Fn&& fn) {
+  std::int64_t at = 0;
+  for (std::int64_t repeat = 0; repeat < spec.repeats; ++repeat) {
+    for (const ParamSpec::Part& part : spec.parts) {
+      fn(part, at, at + part.numel);
+      at += part.numel;
+    }
+  }
+}
+
 /// What the optimizer updates at once: one parameter, flat.
 struct ParamState {
   const ParamSpec& spec;

@@ -108,10 +108,9 @@ ConstTensor AttentionGate::forward(Context& ctx, const Weights& w, const Source&
   make_logits(ctx, w, from, state, s, keep);
   if (averaged() && keep.make(ctx, Effort::cheap, s.shared, "shared gate", state.dtype(),
                               {state.dim(0), 1, 1, e_})) {
-    run(ctx, SumHeadsForward{.y = s.shared,
-                             .x = fused_ ? from.fused : ConstTensor(s.logits),
-                             .activation = inner(),
-                             .factor = 1.0F / static_cast<float>(kv_ * group_)});
+    run(ctx,
+        SumHeadsForward{
+            .y = s.shared, .x = own_logits(from, s), .activation = inner(), .factor = share()});
   }
   if (!y) {
     if (!keep.make(ctx, Effort::cheap, s.gated, "gated", state.dtype(), state.shape()))
@@ -146,9 +145,9 @@ Tensor AttentionGate::backward(Context& ctx, const Weights& w, const Gradients& 
     if (fused_) dlogits = dfused;
     run(ctx, SumHeadsBackward{.dx = dlogits,
                               .dy = dshared,
-                              .x = fused_ ? from.fused : ConstTensor(s.logits),
+                              .x = own_logits(from, s),
                               .activation = inner(),
-                              .factor = 1.0F / static_cast<float>(kv_ * group_)});
+                              .factor = share()});
     if (fused_) return {};
   }
   return backward_of_logits(ctx, w, g, from, state, s, dlogits, dstate);

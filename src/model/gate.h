@@ -63,6 +63,11 @@ class AttentionGate {
   Activation inner() const {
     return config_.heads == GateHeads::mean_scores ? config_.activation : Activation::identity;
   }
+  /// Logits of each head, in front of a mean over heads.
+  ConstTensor own_logits(const Source& from, const Saved& s) const {
+    return fused_ ? from.fused : ConstTensor(s.logits);
+  }
+  float share() const { return 1.0F / static_cast<float>(kv_ * group_); }  // of a head in a mean
   ConstTensor used(ConstTensor hidden) const { return hidden.slice(1, 0, dims_); }
   void make_logits(Context& ctx, const Weights& w, const Source& from, ConstTensor state, Saved& s,
                    Keep keep) const;

@@ -30,21 +30,24 @@ Instruments::Instruments(const ModelConfig& config, std::int64_t tokens, Arena& 
   };
   const std::int64_t heads = config.num_attention_heads;
   const bool gated = config.attention.gate.position != GatePosition::none;
+  // The attention output as it is, no norm between: one tensor, measured once.
+  const bool output_is_gated =
+      config.attention.gate.position == GatePosition::sdpa && !config.attention.output_norm;
   const Shape gate = gated_heads(config);
   const std::int64_t gates = gate[0] * gate[1];
   for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
     const auto magnitudes = [&] { return make({Magnitudes::kStatistics}); };
     Layer layer;
+    layer.sdpa = magnitudes();
     if (gated) {
       layer.gate_heads = make({gates + 1, GateScores::kStatistics});
       layer.gate_histogram = make({gates, GateScores::kBins});
       layer.gate_tokens = make({tokens});
-      layer.gated_from = magnitudes();
+      layer.gated_from = output_is_gated ? layer.sdpa : magnitudes();
       layer.gated = magnitudes();
     }
     layer.first_token = make({heads, 2});
     layer.entropy = make({heads, 2});
-    layer.sdpa = magnitudes();
     for (Tensor& branch : layer.branch) branch = magnitudes();
     for (Tensor& stream : layer.stream) stream = magnitudes();
     layers_.push_back(layer);
@@ -90,7 +93,7 @@ void Instruments::see_attention(Context& ctx, std::size_t layer, const Batch& ba
                       .logits = view.logits,
                       .activation = view.function.activation,
                       .scale = view.function.scale});
-  measure(ctx, to.gated_from, view.gated_from);
+  if (to.gated_from.data() != to.sdpa.data()) measure(ctx, to.gated_from, view.gated_from);
   measure(ctx, to.gated, view.gated);
 }
 

@@ -22,16 +22,11 @@ void scale_gate(const ParamStore& store, double factor) {
   std::int64_t scaled = 0;
   for (const ParamState& state : store.states()) {
     const Tensor& weights = state.working ? state.working : state.master;
-    std::int64_t at = 0;
-    for (std::int64_t repeat = 0; repeat < state.spec.repeats; ++repeat) {
-      for (const ParamSpec::Part& part : state.spec.parts) {
-        if (part.kind == "gate") {
-          scale(weights.slice(0, at, at + part.numel), factor);
-          scaled += part.numel;
-        }
-        at += part.numel;
-      }
-    }
+    for_parts(state.spec, [&](const ParamSpec::Part& part, std::int64_t begin, std::int64_t end) {
+      if (part.kind != "gate") return;
+      scale(weights.slice(0, begin, end), factor);
+      scaled += end - begin;
+    });
   }
   HG_CHECK(scaled > 0, "the model has no gate with weights of its own: there is nothing to scale");
 }

@@ -17,16 +17,13 @@ struct Range {
 std::vector<Range> ranges_of(const std::vector<ParamState>& states) {
   std::vector<Range> ranges;
   for (const ParamState& state : states) {
-    std::int64_t at = 0;
     const std::size_t first = ranges.size();
-    for (std::int64_t repeat = 0; repeat < state.spec.repeats; ++repeat) {
-      for (const ParamSpec::Part& part : state.spec.parts) {
-        if (part.numel == 0) continue;
-        const bool joins = ranges.size() > first && ranges.back().kind == part.kind;
-        if (!joins) ranges.push_back({&state, part.kind, at, at});
-        ranges.back().end = at += part.numel;
-      }
-    }
+    for_parts(state.spec, [&](const ParamSpec::Part& part, std::int64_t begin, std::int64_t end) {
+      if (begin == end) return;
+      const bool joins = ranges.size() > first && ranges.back().kind == part.kind;
+      if (!joins) ranges.push_back({&state, part.kind, begin, begin});
+      ranges.back().end = end;
+    });
   }
   return ranges;
 }
