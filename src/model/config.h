@@ -6,6 +6,7 @@
 
 #include "core/config.h"
 #include "model/gate_config.h"
+#include "model/moe_config.h"
 
 namespace hg {
 
@@ -63,6 +64,7 @@ struct ModelConfig {
   std::int64_t gated_norm_rank = 0;
   bool pre_affine = false;
   AttentionConfig attention;
+  MoeConfig moe;
 
   void fields(auto&& f) {
     f("vocab_size", vocab_size, "rows of the embedding; ids are below this", required, at_least(2));
@@ -72,7 +74,7 @@ struct ModelConfig {
     f("num_key_value_heads", num_key_value_heads, "key and value heads (GQA)", required,
       at_least(1));
     f("head_dim", head_dim, "width of a head", required, at_least(8));
-    f("intermediate_size", intermediate_size, "width of the SwiGLU", required, at_least(1));
+    f("intermediate_size", intermediate_size, "width of the SwiGLU of dense layers", at_least(0));
     f("max_position_embeddings", max_position_embeddings, "longest document part", at_least(1));
     f("rope_theta", rope_theta, "base of the rotary frequencies", positive);
     f("partial_rotary_factor", partial_rotary_factor, "share of a head that is rotated", positive);
@@ -88,6 +90,7 @@ struct ModelConfig {
       at_least(0));
     f("pre_affine", pre_affine, "a learned vector scales the input of each norm of the stream");
     f("attention", attention, "the attention layer");
+    f("moe", moe, "layers of experts instead of dense ones");
   }
 
   void validate(ConfigProblems& problems) const {
@@ -107,8 +110,22 @@ struct ModelConfig {
       problems.add("attention.gate.input_dims", "is {}, more than hidden_size = {}",
                    attention.gate.input_dims, hidden_size);
     }
+    if (intermediate_size == 0 && has_dense_layers()) {
+      problems.add("intermediate_size", "is 0 or missing, expected the width of the dense layers");
+    }
+    for (const std::int64_t layer : moe.dense_layers) {
+      if (layer < num_hidden_layers) continue;
+      problems.add("moe.dense_layers", "has {}; the model has layers 0 to {}", layer,
+                   num_hidden_layers - 1);
+    }
   }
 
+  bool has_dense_layers() const {
+    for (std::int64_t layer = 0; layer < num_hidden_layers; ++layer) {
+      if (!moe.routed(layer)) return true;
+    }
+    return false;
+  }
   std::int64_t heads_per_group() const { return num_attention_heads / num_key_value_heads; }
   /// The first dimensions of a head that RoPE turns.
   std::int64_t rotary_dim() const {
