@@ -9,12 +9,29 @@ namespace {
 
 constexpr double kMi = 1024.0 * 1024.0;
 
-void print_parameters(const StepPlan& plan) {
+void print_parameters(const StepPlan& plan, const MoeConfig& moe) {
   fmt::print("parameters\n");
   for (const auto& part : plan.parameters) {
     fmt::print("  {:<24} {:>14.3f} M\n", part.kind, static_cast<double>(part.numel) / 1e6);
   }
   fmt::print("  {:<24} {:>14.1f} M\n", "total", static_cast<double>(plan.total_parameters()) / 1e6);
+  if (moe.num_experts == 0) return;
+  fmt::print("  {:<24} {:>14.1f} M  {} of {} experts, all else whole, embedding and head too\n",
+             "for each token", plan.active_parameters / 1e6, moe.top_k, moe.num_experts);
+}
+
+/// What experts take, however the router spreads tokens: memory is planned for it.
+void print_experts(const RunConfig& config) {
+  const MoeConfig& moe = config.model.moe;
+  if (moe.num_experts == 0) return;
+  const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
+  fmt::print("experts of a layer\n");
+  fmt::print("  {:<24} {:>14}    {} tokens of a micro-batch, {} experts each\n", "rows, always",
+             tokens * moe.top_k, tokens, moe.top_k);
+  const std::int64_t most =
+      moe.capacity_factor > 0 ? std::min(tokens, moe.capacity(tokens)) : tokens;
+  fmt::print("  {:<24} {:>14}    {}\n", "rows of one, at most", most,
+             moe.capacity_factor > 0 ? "its capacity; more are dropped" : "every token chooses it");
 }
 
 void print_memory(const StepPlan& plan, std::size_t most_entries) {
@@ -59,7 +76,8 @@ void add_plan(CLI::App& app) {
   command->callback([options, entries] {
     const auto loaded = options->load();
     const StepPlan plan = plan_step(loaded.value, detect_cpu());
-    print_parameters(plan);
+    print_parameters(plan, loaded.value.model.moe);
+    print_experts(loaded.value);
     print_memory(plan, *entries);
     print_work(loaded.value, plan);
   });

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
+import golden_moe
+
 OUT = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden"
 Z_LOSS = {"headwise": 1e-2}
 BASE = {
@@ -62,6 +64,25 @@ CASES |= {name: SMALL | changes for name, changes in {
     "sandwich_clip": {"num_hidden_layers": 2, "sandwich_norm": True, "residual_clip": 2.96},
     "gated_norm": {"num_hidden_layers": 2, "gated_norm_rank": 4, "pre_affine": True},
 }.items()}
+EXPERTS = SMALL | {"moe.num_experts": 6, "moe.top_k": 2, "moe.expert_intermediate_size": 12}
+CASES |= {name: EXPERTS | changes for name, changes in {
+    "moe": {"moe.aux_loss_coef": 0.3, "moe.z_loss_coef": 0.05, "moe.load_balance": "micro_batch"},
+    # As Qwen3-Next: a shared expert behind a gate; and a dense layer in front.
+    "moe_shared_gate": {"num_hidden_layers": 2, "moe.dense_layers": [0], "moe.shared_expert_intermediate_size": 10,
+                        "moe.shared_expert_gate": True, "moe.aux_loss_coef": 0.3, "moe.load_balance": "sequence"},
+    # As DeepSeek-V3, with a bias that selects.
+    "moe_sigmoid": {"moe.score": "sigmoid", "moe.routed_scaling_factor": 2.5, "moe.bias_update_rate": 1e-3,
+                    "moe.shared_expert_intermediate_size": 10, "moe.aux_loss_coef": 0.2, "moe.z_loss_coef": 0.01,
+                    "moe.load_balance": "global_batch"},
+    "moe_unnormalized": {"moe.norm_topk_prob": False, "sandwich_norm": True},
+    # Every token to one expert, and no row for the five others.
+    "moe_collapsed": {"moe.top_k": 1, "moe.norm_topk_prob": False, "moe.score": "sigmoid", "moe.bias_update_rate": 1e-3,
+                      "moe.aux_loss_coef": 0.3},
+    # Equal logits: the first experts take all.
+    "moe_ties": {"moe.top_k": 3, "moe.aux_loss_coef": 0.3},
+}.items()}
+BIASES = {"moe_sigmoid": [0.3, -0.2, 0.0, 0.1, -0.4, 0.2], "moe_collapsed": [0.0, 0.0, 5.0, 0.0, 0.0, 0.0]}
+SEEDS = {"moe": 200, "moe_shared_gate": 173, "moe_sigmoid": 6, "moe_unnormalized": 125}  # no choice hangs on rounding
 SEEN = ("elementwise", "headwise", "value", "mean_scores", "sink_learned")
 DOCUMENTS = [0, 9, 10, 24]  # three documents of 9, 1 and 14 tokens
 EPS = 1e-6
@@ -100,7 +121,7 @@ def stream_norm_shapes(prefix, c):
     return shapes
 
 
-def parameters(c):
+def parameters(name, c):
     h, d, f, v = c["hidden_size"], c["head_dim"], c["intermediate_size"], c["vocab_size"]
     kv, heads = c["num_key_value_heads"], c["num_attention_heads"]
     fused, own = gate_shapes(c)
@@ -123,17 +144,21 @@ def parameters(c):
             shapes[p + "attention.sandwich_norm.weight"] = (h,)
             shapes[p + "mlp.sandwich_norm.weight"] = (h,)
         shapes |= stream_norm_shapes(p + "mlp.norm.", c)
-        shapes[p + "mlp.gate_up.weight"] = (2 * f, h)
-        shapes[p + "mlp.down.weight"] = (h, f)
+        if golden_moe.routed(c, i):
+            shapes |= golden_moe.shapes(c, p + "mlp.")
+        else:
+            shapes |= {p + "mlp.gate_up.weight": (2 * f, h), p + "mlp.down.weight": (h, f)}
     shapes |= stream_norm_shapes("head.norm.", c)
     if not c["tie_word_embeddings"]:
         shapes["head.weight"] = (v, h)
-    generator = torch.Generator().manual_seed(5)
+    generator = torch.Generator().manual_seed(SEEDS.get(name, 5))
     result = {}
-    for name, shape in shapes.items():
+    for key, shape in shapes.items():
         w = torch.randn(shape, generator=generator)
         w = 1 + 0.2 * w if len(shape) == 1 else 0.15 * w
-        result[name] = w.requires_grad_()
+        if key.endswith("router.weight"):
+            w = torch.zeros_like(w) if name == "moe_ties" else 4 * w
+        result[key] = w.requires_grad_()
     return result
 
 
@@ -237,11 +262,6 @@ def attention(x, p, prefix, positions, mask, c, seen):
     return at("output", y[:, None])[:, 0]
 
 
-def mlp(x, p, prefix):
-    gate, up = (x @ p[prefix + "gate_up.weight"].T).chunk(2, -1)
-    return (F.silu(gate) * up) @ p[prefix + "down.weight"].T
-
-
 def branch_output(y, p, prefix, c):
     if c.get("sandwich_norm"):
         y = rms_norm(y, p[prefix + "sandwich_norm.weight"])
@@ -249,8 +269,9 @@ def branch_output(y, p, prefix, c):
     return y.clamp(-limit, limit) if limit else y
 
 
-def run(c, z_loss):
-    p = parameters(c)
+def run(name, c, z_loss):
+    p = parameters(name, c)
+    bias = torch.tensor(BIASES.get(name, 0.0))
     t = DOCUMENTS[-1]
     generator = torch.Generator().manual_seed(6)
     tokens = torch.randint(0, c["vocab_size"], (t,), generator=generator)
@@ -262,36 +283,46 @@ def run(c, z_loss):
         targets[begin : end - 1] = tokens[begin + 1 : end]
     mask = (document[:, None] == document[None]) & torch.ones(t, t, dtype=torch.bool).tril()
 
-    x, seen = p["embedding.weight"][tokens], {}
+    x, seen, router_loss = p["embedding.weight"][tokens], {}, 0.0
     for i in range(c["num_hidden_layers"]):
         prefix = f"layers.{i}."
         normed = stream_norm(x, p, prefix + "attention.norm.", c)
         y = attention(normed, p, prefix + "attention.", positions, mask, c, seen)
         x = x + branch_output(y, p, prefix + "attention.", c)
         behind_attention = x.abs().max()
-        y = mlp(stream_norm(x, p, prefix + "mlp.norm.", c), p, prefix + "mlp.")
+        normed = stream_norm(x, p, prefix + "mlp.norm.", c)
+        if golden_moe.routed(c, i):
+            y, loss = golden_moe.moe(normed, p, prefix + "mlp.", bias, c, DOCUMENTS)
+            router_loss = router_loss + loss
+        else:
+            y = golden_moe.mlp(normed, p[prefix + "mlp.gate_up.weight"], p[prefix + "mlp.down.weight"])
         x = x + branch_output(y, p, prefix + "mlp.", c)
         seen[prefix + "stream_max"] = torch.stack([behind_attention, x.abs().max()])
     weight = p["embedding.weight"] if c["tie_word_embeddings"] else p["head.weight"]
     logits = stream_norm(x, p, "head.norm.", c) @ weight.T
     losses = F.cross_entropy(logits, targets, ignore_index=-1, reduction="none")
     lse = torch.logsumexp(logits, -1) * (targets >= 0)
-    (losses.sum() + z_loss * lse.pow(2).sum()).backward()
+    (losses.sum() + z_loss * lse.pow(2).sum() + router_loss).backward()
 
-    tensors = {name: w.detach() for name, w in p.items()}
-    tensors |= {"grad." + name: w.grad for name, w in p.items()}
+    tensors = {key: w.detach() for key, w in p.items()}
+    tensors |= {"grad." + key: w.grad for key, w in p.items()}
+    if name in BIASES:
+        tensors |= {f"layers.{i}.mlp.router.bias": bias for i in range(c["num_hidden_layers"])}
     tensors |= {"tokens": tokens.int(), "targets": targets.int(), "positions": positions.int(),
                 "documents": torch.tensor(DOCUMENTS).int(), "losses": losses.detach(), "lse": lse.detach(),
                 "logits": logits.detach()}
-    return tensors, {"seen." + name.replace("attention.", ""): v.detach().float() for name, v in seen.items()}
+    return tensors, {"seen." + key.replace("attention.", ""): v.detach().float() for key, v in seen.items()}
 
 
 def sections(c):
     """The config as the project's YAML has it."""
     result = {"attention": {"gate": {}}}
+    if "moe.num_experts" in c:
+        result["moe"] = {}
     for key, value in c.items():
         section, _, name = key.rpartition(".")
-        place = {"": result, "attention": result["attention"], "gate": result["attention"]["gate"]}[section]
+        place = {"": result, "attention": result["attention"], "gate": result["attention"]["gate"],
+                 "moe": result.get("moe")}[section]
         place[name] = value
     return result
 
@@ -300,7 +331,7 @@ for name, changes in CASES.items():
     case = BASE | changes
     z_loss = Z_LOSS.get(name, 0.0)
     path = OUT / f"model_{name}.safetensors"
-    tensors, seen = run(case, z_loss)
+    tensors, seen = run(name, case, z_loss)
     tensors |= seen if name in SEEN else {}
     save_file({k: v.contiguous() for k, v in tensors.items()}, path,
               metadata={"model": json.dumps(sections(case)), "z_loss": str(z_loss)})

@@ -1,5 +1,7 @@
 #include "dist/param_store.h"
 
+#include <cstring>
+
 #include "core/parallel.h"
 #include "core/random.h"
 
@@ -40,6 +42,10 @@ ConstTensor Weights::operator[](ParamId id) const {
   return store_.part(unit.working ? unit.working : unit.master, id);
 }
 
+Tensor Weights::buffer(BufferId id) const {
+  return store_.buffers()[static_cast<std::size_t>(id)].values;
+}
+
 Tensor Gradients::operator[](ParamId id) const {
   const auto& unit = store_.unit_of(id);
   HG_CHECK(store_.unit_ids_[static_cast<std::size_t>(id)] == unit_,
@@ -70,6 +76,26 @@ ParamId ParamStore::add(ParamSpec spec) {
   return static_cast<ParamId>(specs_.size()) - 1;
 }
 
+BufferId ParamStore::add_buffer(BufferSpec spec) {
+  buffers_.push_back({.spec = std::move(spec), .values = {}});
+  return static_cast<BufferId>(buffers_.size()) - 1;
+}
+
+void ParamStore::allocate_buffers(Device device) {
+  const auto lay_out = [&](Arena& arena) {
+    for (Buffer& buffer : buffers_)
+      buffer.values = arena.allocate("buffers", buffer.spec.dtype, buffer.spec.shape);
+  };
+  lay_out(buffers_arena_);
+  if (device == Device::meta || buffers_.empty()) return;
+  const std::size_t bytes = buffers_arena_.high_water();
+  buffers_arena_.release(0);
+  buffers_arena_.reserve(bytes);
+  lay_out(buffers_arena_);
+  for (const Buffer& buffer : buffers_)
+    std::memset(buffer.values.data(), 0, static_cast<std::size_t>(buffer.values.bytes()));
+}
+
 void ParamStore::allocate(Device device, DType compute, Purpose purpose) {
   compute_ = compute;
   std::int64_t total = 0;
@@ -78,6 +104,7 @@ void ParamStore::allocate(Device device, DType compute, Purpose purpose) {
     if (device != Device::meta) arena.reserve(static_cast<std::size_t>(total * size_of(dtype)));
     for (Unit& unit : units_) unit.*member = arena.allocate("parameters", dtype, {unit.size});
   };
+  allocate_buffers(device);
   const bool training = purpose == Purpose::training;
   if (compute != DType::f32) lay_out(working_, compute, &Unit::working);
   if (training || compute == DType::f32) lay_out(master_, DType::f32, &Unit::master);
@@ -115,7 +142,7 @@ Tensor ParamStore::flat_gradients(UnitId unit) const {
 }
 
 std::vector<const Arena*> ParamStore::arenas() const {
-  return {&working_, &master_, &gradients_, &m_, &v_};
+  return {&working_, &master_, &gradients_, &m_, &v_, &buffers_arena_};
 }
 
 const ParamStore::Unit& ParamStore::unit_of(ParamId id) const {

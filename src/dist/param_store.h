@@ -15,6 +15,7 @@ namespace hg {
 
 using UnitId = int;
 using ParamId = int;
+using BufferId = int;
 
 /// How a parameter starts: all ones, or normal with this standard deviation (0: all zeros).
 struct Init {
@@ -61,6 +62,19 @@ struct ParamState {
   Tensor gradient;      // [N] f32
 };
 
+/// State of the model that no gradient changes, such as a router's bias: zero at first.
+struct BufferSpec {
+  std::string name;  // unique in the model
+  DType dtype;
+  Shape shape;
+  bool saved;  // in checkpoints; else it lives for a step
+};
+
+struct Buffer {
+  BufferSpec spec;
+  Tensor values;
+};
+
 class ParamStore;
 
 /// The weights of one unit, in the element type that the model computes with.
@@ -68,6 +82,7 @@ class Weights {
  public:
   Weights(const ParamStore& store, UnitId unit) : store_(store), unit_(unit) {}
   ConstTensor operator[](ParamId id) const;
+  Tensor buffer(BufferId id) const;
 
  private:
   const ParamStore& store_;
@@ -94,6 +109,7 @@ class ParamStore {
   UnitId begin_unit(std::string name);
   /// Adds a parameter to the unit begun last.
   ParamId add(ParamSpec spec);
+  BufferId add_buffer(BufferSpec spec);
 
   /// What is kept beside the working weights.
   enum class Purpose { inference, training };
@@ -108,6 +124,7 @@ class ParamStore {
 
   /// Every parameter with its state, in the order they were added.
   std::vector<ParamState> states() const;
+  std::span<const Buffer> buffers() const { return buffers_; }
   /// All gradients of a unit, [N] f32, zero in the padding between parameters.
   Tensor flat_gradients(UnitId unit) const;
 
@@ -128,6 +145,7 @@ class ParamStore {
   };
   friend class Weights;
   friend class Gradients;
+  void allocate_buffers(Device device);
   Tensor part(const Tensor& flat, ParamId id) const;
   const Unit& unit_of(ParamId id) const;
 
@@ -135,9 +153,10 @@ class ParamStore {
   std::vector<UnitId> unit_ids_;       // of each parameter
   std::vector<std::int64_t> offsets_;  // of each parameter in its unit
   std::vector<Unit> units_;
+  std::vector<Buffer> buffers_;
   DType compute_ = DType::f32;
   Arena working_{"weights"}, master_{"master weights"}, gradients_{"gradients"}, m_{"adam m"},
-      v_{"adam v"};
+      v_{"adam v"}, buffers_arena_{"buffers"};
 };
 
 }  // namespace hg

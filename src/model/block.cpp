@@ -2,13 +2,17 @@
 
 namespace hg {
 
-Block::Block(ParamStore& store, const ModelConfig& config, const std::string& name)
+Block::Block(ParamStore& store, const ModelConfig& config, std::int64_t layer)
+    : Block(store, config, layer, fmt::format("layers.{}", layer)) {}
+
+Block::Block(ParamStore& store, const ModelConfig& config, std::int64_t layer,
+             const std::string& name)
     : unit_(store.begin_unit(name)),
       attention_norm_(store, config, name + ".attention.norm"),
       attention_(store, config, name + ".attention"),
       attention_output_(store, config, name + ".attention"),
       mlp_norm_(store, config, name + ".mlp.norm"),
-      mlp_(store, config, name + ".mlp"),
+      mlp_(store, config, layer, name + ".mlp"),
       mlp_output_(store, config, name + ".mlp") {}
 
 void Block::forward(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
@@ -34,7 +38,7 @@ void Block::forward(Context& ctx, const Weights& w, const Batch& batch, const Ro
                     s.mlp_norm, keep);
   x = s.mlp_norm.normed;
   y = mlp_output_.place(ctx, x, stream.delta, s.mlp_output, keep);
-  mlp_.forward(ctx, w, x, y, s.mlp, keep);
+  mlp_.forward(ctx, w, batch.documents, x, y, s.mlp, keep, look);
   mlp_output_.forward(ctx, w, stream.delta, s.mlp_output, keep);
   if (look) look.see_branch(ctx, Branch::mlp, stream.residual, stream.delta);
   stream.pending = true;
@@ -63,7 +67,8 @@ void Block::make_again(Context& ctx, const Weights& w, const Batch& batch, const
   }
   mlp_norm_.forward(ctx, w, stream, stream.spare, s.mlp_norm, keep);
   x = s.mlp_norm.normed;
-  mlp_.forward(ctx, w, x, mlp_output_.place(ctx, x, {}, s.mlp_output, keep), s.mlp, keep);
+  mlp_.forward(ctx, w, batch.documents, x, mlp_output_.place(ctx, x, {}, s.mlp_output, keep), s.mlp,
+               keep, {});
   mlp_output_.forward(ctx, w, stream.delta, s.mlp_output, keep);
 }
 
@@ -74,8 +79,8 @@ void Block::backward(Context& ctx, const Weights& w, const Gradients& g, const B
   const Tensor dnormed = ctx.scratch.allocate("d normed", d.dtype(), d.shape());
   {
     const ArenaScope branch(ctx.scratch);
-    mlp_.backward(ctx, w, g, mlp_output_.backward(ctx, w, g, d, s.mlp_output), s.mlp_norm.normed,
-                  s.mlp, dnormed);
+    mlp_.backward(ctx, w, g, batch.documents, mlp_output_.backward(ctx, w, g, d, s.mlp_output),
+                  s.mlp_norm.normed, s.mlp, dnormed);
   }
   mlp_norm_.backward(ctx, w, g, dnormed, s.mlp_norm, true, d);
   {
@@ -99,9 +104,9 @@ void Block::decode(Context& ctx, const Weights& w, ConstTensor positions, std::i
   attention_output_.forward(ctx, w, stream.delta, output, keep);
   stream.pending = true;
   mlp_norm_.forward(ctx, w, stream, stream.spare, norm, keep);
-  Mlp::Saved mlp;
-  mlp_.forward(ctx, w, norm.normed, mlp_output_.place(ctx, norm.normed, stream.delta, output, keep),
-               mlp, keep);
+  FeedForward::Saved mlp;
+  mlp_.forward(ctx, w, {}, norm.normed,
+               mlp_output_.place(ctx, norm.normed, stream.delta, output, keep), mlp, keep, {});
   mlp_output_.forward(ctx, w, stream.delta, output, keep);
   stream.pending = true;
 }

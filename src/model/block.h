@@ -1,10 +1,10 @@
-// One decoder block, pre-norm: attention and MLP, each behind an RMSNorm, each added to the
-// residual.
+// One decoder block, pre-norm: attention and MLP or experts, each behind an RMSNorm, each added to
+// the residual.
 #pragma once
 
 #include "model/attention.h"
 #include "model/branch_output.h"
-#include "model/mlp.h"
+#include "model/feed_forward.h"
 #include "model/stream_norm.h"
 
 namespace hg {
@@ -14,12 +14,12 @@ class Block {
   struct Saved {
     StreamNorm::Saved attention_norm, mlp_norm;
     Attention::Saved attention;
-    Mlp::Saved mlp;
+    FeedForward::Saved mlp;
     BranchOutput::Saved attention_output, mlp_output;
   };
 
   /// Begins a unit of the store and declares its parameters.
-  Block(ParamStore& store, const ModelConfig& config, const std::string& name);
+  Block(ParamStore& store, const ModelConfig& config, std::int64_t layer);
 
   void forward(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
                Stream& stream, Saved& s, Keep keep, const LayerInstruments& look = {}) const;
@@ -30,9 +30,14 @@ class Block {
   void decode(Context& ctx, const Weights& w, ConstTensor positions, std::int64_t first,
               const RopeTable& rope, Stream& stream, const KeyValueCache& cache) const;
 
+  /// Around the micro-batches of a step; see Router.
+  void begin_step(Context& ctx, const Weights& w) const { mlp_.begin_step(ctx, w); }
+  void end_step(Context& ctx, const Weights& w) const { mlp_.end_step(ctx, w); }
+
   UnitId unit() const { return unit_; }
 
  private:
+  Block(ParamStore& store, const ModelConfig& config, std::int64_t layer, const std::string& name);
   void make_again(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
                   Saved& s, Recompute recompute) const;
 
@@ -41,7 +46,7 @@ class Block {
   Attention attention_;
   BranchOutput attention_output_;
   StreamNorm mlp_norm_;
-  Mlp mlp_;
+  FeedForward mlp_;
   BranchOutput mlp_output_;
 };
 

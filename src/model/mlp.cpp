@@ -5,18 +5,19 @@
 
 namespace hg {
 
-Mlp::Mlp(ParamStore& store, const ModelConfig& config, const std::string& prefix)
-    : f_(config.intermediate_size) {
+Mlp::Mlp(ParamStore& store, const ModelConfig& config, std::int64_t width, const std::string& kind,
+         const std::string& prefix)
+    : f_(width) {
   const std::int64_t h = config.hidden_size;
   gate_up_ = store.add(
       {.name = prefix + ".gate_up.weight",
        .shape = {2 * f_, h},
        .decay = true,
-       .parts = {{"mlp", 2 * f_ * h, Init::normal(static_cast<float>(config.initializer_range))}}});
+       .parts = {{kind, 2 * f_ * h, Init::normal(static_cast<float>(config.initializer_range))}}});
   down_ = store.add({.name = prefix + ".down.weight",
                      .shape = {h, f_},
                      .decay = true,
-                     .parts = {{"mlp", f_ * h, Init::normal(config.output_std())}}});
+                     .parts = {{kind, f_ * h, Init::normal(config.output_std())}}});
 }
 
 void Mlp::forward(Context& ctx, const Weights& w, ConstTensor x, Tensor y, Saved& s,
@@ -26,7 +27,7 @@ void Mlp::forward(Context& ctx, const Weights& w, ConstTensor x, Tensor y, Saved
     run(ctx, LinearForward{.y = s.gate_up, .x = x, .weight = w[gate_up_]});
   }
   if (keep.make(ctx, Effort::cheap, s.hidden, "swiglu", x.dtype(), {t, f_})) {
-    run(ctx, SwiGluForward{.y = s.hidden, .x = s.gate_up});
+    run(ctx, SwiGluForward{.y = s.hidden, .x = s.gate_up, .weights = {}});
   }
   if (y) run(ctx, LinearForward{.y = y, .x = s.hidden, .weight = w[down_]});
 }
@@ -39,7 +40,8 @@ void Mlp::backward(Context& ctx, const Weights& w, const Gradients& g, ConstTens
   run(ctx, LinearBackwardWeight{
                .dweight = g[down_], .dy = dy, .x = s.hidden, .accumulate = g.accumulate});
   const Tensor dgate_up = ctx.scratch.allocate("d gate and up", x.dtype(), s.gate_up.shape());
-  run(ctx, SwiGluBackward{.dx = dgate_up, .dy = dhidden, .x = s.gate_up});
+  run(ctx,
+      SwiGluBackward{.dx = dgate_up, .dweights = {}, .dy = dhidden, .x = s.gate_up, .weights = {}});
   run(ctx, LinearBackwardInput{.dx = dx, .dy = dgate_up, .weight = w[gate_up_]});
   run(ctx, LinearBackwardWeight{
                .dweight = g[gate_up_], .dy = dgate_up, .x = x, .accumulate = g.accumulate});

@@ -16,7 +16,9 @@ class Mlp {
     Tensor hidden;   // [T, F]
   };
 
-  Mlp(ParamStore& store, const ModelConfig& config, const std::string& prefix);
+  /// Of `width`; its parameters count as `kind`.
+  Mlp(ParamStore& store, const ModelConfig& config, std::int64_t width, const std::string& kind,
+      const std::string& prefix);
 
   /// y = mlp(x); x is [T, hidden], normalised. An absent y leaves out the down projection.
   void forward(Context& ctx, const Weights& w, ConstTensor x, Tensor y, Saved& s, Keep keep) const;

@@ -18,7 +18,7 @@ ParamId add_embedding(ParamStore& store, const ModelConfig& config) {
 std::vector<Block> make_blocks(ParamStore& store, const ModelConfig& config) {
   std::vector<Block> blocks;
   for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    blocks.emplace_back(store, config, fmt::format("layers.{}", i));
+    blocks.emplace_back(store, config, i);
   }
   return blocks;
 }
@@ -59,6 +59,9 @@ void Transformer::forward_backward(Context& ctx, const Batch& batch, Recompute r
   const Weights embedding = store_.weights(embedding_unit_);
   const Gradients g_embedding = store_.gradients(embedding_unit_, accumulate);
 
+  if (!accumulate) {
+    for (const Block& block : blocks_) block.begin_step(ctx, store_.weights(block.unit()));
+  }
   Stream stream = embed(ctx, batch.tokens, ctx.activations);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     blocks_[i].forward(ctx, store_.weights(blocks_[i].unit()), batch, rope_, stream, saved_[i],
@@ -80,6 +83,10 @@ void Transformer::forward_backward(Context& ctx, const Batch& batch, Recompute r
                              .tokens = batch.tokens,
                              // A tied head has already written its part.
                              .accumulate = accumulate || config_.tie_word_embeddings});
+}
+
+void Transformer::end_step(Context& ctx) const {
+  for (const Block& block : blocks_) block.end_step(ctx, store_.weights(block.unit()));
 }
 
 void Transformer::forward(Context& ctx, const Batch& batch, const TokenLosses& losses,

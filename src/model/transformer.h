@@ -22,12 +22,15 @@ class Transformer {
   void make_tables(Device device, Arena& arena);
 
   /// One micro-batch: losses, and gradients of (sum of losses + z_loss sum of lse^2), added to
-  /// those in the store if `accumulate`. Dividing by the number of targets is left to the
-  /// optimizer, so that a step's gradient does not depend on how it was cut into micro-batches.
-  /// Instruments, if given, see the forward pass and change nothing.
+  /// those in the store if `accumulate`; if not, a step begins. Dividing by the number of targets
+  /// is left to the optimizer, so that a step's gradient does not depend on how it was cut into
+  /// micro-batches. Instruments, if given, see the forward pass and change nothing.
   void forward_backward(Context& ctx, const Batch& batch, Recompute recompute, float z_loss,
                         bool accumulate, const TokenLosses& losses,
                         const Instruments* instruments = nullptr);
+  /// Behind the last micro-batch of a step: what the model itself adapts, which is the routers'
+  /// biases.
+  void end_step(Context& ctx) const;
   /// Losses alone; and what instruments see.
   void forward(Context& ctx, const Batch& batch, const TokenLosses& losses,
                const Instruments* instruments = nullptr) const;

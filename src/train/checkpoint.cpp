@@ -39,6 +39,15 @@ std::vector<NamedTensor> tensors_of(const std::vector<ParamState>& states, std::
   return tensors;
 }
 
+/// What the model holds beside parameters.
+std::vector<NamedTensor> saved_buffers(const ParamStore& store) {
+  std::vector<NamedTensor> tensors;
+  for (const Buffer& buffer : store.buffers()) {
+    if (buffer.spec.saved) tensors.push_back({buffer.spec.name, buffer.values});
+  }
+  return tensors;
+}
+
 /// Reads one tensor of the file into `to`, flat, converting between f32 and bf16.
 void read_into(const SafetensorsFile& file, const fs::path& path, const std::string& name,
                const Shape& shape, const Tensor& to, Context& ctx) {
@@ -61,8 +70,9 @@ fs::path save_checkpoint(const fs::path& folder, const ParamStore& store, const 
   HG_CHECK(!error, "{}: cannot create the folder: {}", temporary.string(), error.message());
   try {
     const auto states = store.states();
-    write_safetensors(temporary / "model.safetensors", tensors_of(states, "", &ParamState::master),
-                      {{"format", "pt"}});
+    auto model = tensors_of(states, "", &ParamState::master);
+    std::ranges::move(saved_buffers(store), std::back_inserter(model));
+    write_safetensors(temporary / "model.safetensors", model, {{"format", "pt"}});
     auto moments = tensors_of(states, ".m", &ParamState::m);
     std::ranges::move(tensors_of(states, ".v", &ParamState::v), std::back_inserter(moments));
     write_safetensors(temporary / "optimizer.safetensors", moments, {{"format", "pt"}});
@@ -95,12 +105,17 @@ TrainState load_checkpoint(const fs::path& checkpoint, const ParamStore& store, 
                  moments_path = checkpoint / "optimizer.safetensors";
   const SafetensorsFile model(model_path);
   const auto states = store.states();
-  HG_CHECK(model.names().size() == states.size(),
-           "{}: holds {} tensors, the model has {} parameters", model_path.string(),
-           model.names().size(), states.size());
+  const std::size_t expected = states.size() + saved_buffers(store).size();
+  HG_CHECK(model.names().size() == expected, "{}: holds {} tensors, the model has {}",
+           model_path.string(), model.names().size(), expected);
   for (const ParamState& state : states) {
     read_into(model, model_path, state.spec.name, state.spec.shape,
               state.master ? state.master : state.working, ctx);
+  }
+  for (const Buffer& buffer : store.buffers()) {
+    if (!buffer.spec.saved) continue;
+    read_into(model, model_path, buffer.spec.name, buffer.spec.shape,
+              buffer.values.view({buffer.values.numel()}), ctx);
   }
   if (states.front().m) {
     const SafetensorsFile moments(moments_path);

@@ -2,20 +2,21 @@
 
 #include <algorithm>
 
+#include "model/flops.h"
 #include "train/optimizer.h"
 #include "train/update_norms.h"
 
 namespace hg {
 namespace {
 
-/// A batch of whole sequences that only has shapes.
+/// A batch that only has shapes: the longest documents there can be, and as many as there can be.
 Batch shape_of_batch(Arena& arena, const TrainingConfig& training) {
   const std::int64_t tokens = training.micro_batch_size * training.seq_len;
   const auto ids = [&](std::int64_t n) { return arena.allocate("ids", DType::i32, {n}); };
   return {.tokens = ids(tokens),
           .targets = ids(tokens),
           .positions = ids(tokens),
-          .documents = ids(2),
+          .documents = ids(tokens + 1),
           .longest = training.seq_len};
 }
 
@@ -87,8 +88,10 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu) {
                               static_cast<float>(config.training.z_loss), false, losses);
   gradient_norm(meta.ctx, meta.store);
   adamw_step(meta.ctx, meta.store, config.optimizer, config.optimizer.lr, 1, 1);
+  meta.model.end_step(meta.ctx);
 
   plan.parameters = count_by_kind(meta.store);
+  plan.active_parameters = active_parameters(config.model, meta.store);
   for (const Arena* arena : meta.store.arenas()) {
     if (arena->high_water() > 0) plan.memory.push_back({arena->name(), arena->high_water(), {}});
   }

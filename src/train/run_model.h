@@ -45,6 +45,7 @@ struct StepPlan {
   std::size_t activations, scratch, tables;  // bytes to reserve
   Trace trace;                               // ops of one micro-batch and of the optimizer
   std::vector<KindCount> parameters;         // in the order of the model
+  double active_parameters;                  // of a token; see model/flops.h
 
   std::size_t total_bytes() const;
   std::int64_t total_parameters() const;

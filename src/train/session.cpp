@@ -61,7 +61,10 @@ void log_plan(const StepPlan& plan, DType dtype, const CpuInfo& cpu) {
     parts += fmt::format("{}{} {:.2f}M", parts.empty() ? "" : ", ", part.kind,
                          static_cast<double>(part.numel) / 1e6);
   }
-  log_info("{:.2f}M parameters: {}", static_cast<double>(plan.total_parameters()) / 1e6, parts);
+  const double all = static_cast<double>(plan.total_parameters()) / 1e6;
+  const double active = plan.active_parameters / 1e6;
+  log_info("{:.2f}M parameters{}: {}", all,
+           active < all ? fmt::format(", {:.2f}M for each token", active) : "", parts);
   parts.clear();
   for (const auto& part : plan.memory) {
     parts += fmt::format("{}{} {:.1f}", parts.empty() ? "" : ", ", part.name,
@@ -77,6 +80,7 @@ std::vector<NamedValue> parameter_counts(const StepPlan& plan) {
   for (const auto& [kind, numel] : plan.parameters)
     counts.push_back({"parameters/" + kind, static_cast<double>(numel)});
   counts.push_back({"parameters/total", static_cast<double>(plan.total_parameters())});
+  counts.push_back({"parameters/active", plan.active_parameters});
   return counts;
 }
 

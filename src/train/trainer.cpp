@@ -76,6 +76,7 @@ StepResult Trainer::step() {
   result.gradient_scale = clip * per_target;
   adamw_step(run_.ctx, run_.store, config_.optimizer, result.lr, result.gradient_scale,
              result.step);
+  run_.model.end_step(run_.ctx);
 
   state_.step = result.step;
   state_.samples += config_.training.global_batch_size;
