@@ -26,7 +26,7 @@ void Mlp::forward(Context& ctx, const Weights& w, ConstTensor x, Tensor y, Saved
     run(ctx, LinearForward{.y = s.gate_up, .x = x, .weight = w[gate_up_]});
   }
   if (keep.make(ctx, Effort::cheap, s.hidden, "swiglu", x.dtype(), {t, f_})) {
-    run(ctx, SwiGluForward{.y = s.hidden, .x = s.gate_up});
+    run(ctx, SwiGluForward{.y = s.hidden, .x = s.gate_up, .weights = {}});
   }
   if (y) run(ctx, LinearForward{.y = y, .x = s.hidden, .weight = w[down_]});
 }
@@ -39,7 +39,8 @@ void Mlp::backward(Context& ctx, const Weights& w, const Gradients& g, ConstTens
   run(ctx, LinearBackwardWeight{
                .dweight = g[down_], .dy = dy, .x = s.hidden, .accumulate = g.accumulate});
   const Tensor dgate_up = ctx.scratch.allocate("d gate and up", x.dtype(), s.gate_up.shape());
-  run(ctx, SwiGluBackward{.dx = dgate_up, .dy = dhidden, .x = s.gate_up});
+  run(ctx,
+      SwiGluBackward{.dx = dgate_up, .dweights = {}, .dy = dhidden, .x = s.gate_up, .weights = {}});
   run(ctx, LinearBackwardInput{.dx = dx, .dy = dgate_up, .weight = w[gate_up_]});
   run(ctx, LinearBackwardWeight{
                .dweight = g[gate_up_], .dy = dgate_up, .x = x, .accumulate = g.accumulate});
