@@ -1,43 +1,50 @@
 #include "ops/dispatch.h"
 
-#include <algorithm>
-#include <span>
-
 #include "ops/cpu/indices.h"
 #include "ops/cpu/isa.h"
 
 namespace hg {
 namespace {
 
-/// Checks tokens [T, H] against their rows [R, H], by the plan's `rows` [T, K].
-void check_rows(std::string_view op, const char* tokens_name, const ConstTensor& tokens,
-                const char* rows_name, const ConstTensor& permuted, const ConstTensor& rows) {
+void check_rows(std::string_view op, const ConstTensor& rows) {
+  HG_CHECK(rows.rank() == 2, "{}: rows {} are no matrix, expected [T, K]", op,
+           rows.shape().to_string());
+  const std::int64_t k = rows.dim(1);
+  HG_CHECK(1 <= k && k <= kMaxExperts, "{}: {} rows for a token, expected 1 to {}", op, k,
+           kMaxExperts);
+  check_contiguous(op.data(), "rows", rows, rows.shape(), DType::i32);
+}
+
+/// Checks the operands of Permute and Unpermute: `tokens` [T, H] on one side, `permuted` [R, H] on
+/// the other.
+void check_move(std::string_view op, const char* tokens_name, const ConstTensor& tokens,
+                const char* permuted_name, const ConstTensor& permuted, const ConstTensor& rows) {
+  check_rows(op, rows);
   HG_CHECK(tokens.rank() == 2, "{}: {} {} are no matrix, expected [T, H]", op, tokens_name,
            tokens.shape().to_string());
   HG_CHECK(tokens.dtype() != DType::i32, "{}: {} is i32, expected f32 or bf16", op, tokens_name);
-  HG_CHECK(rows.rank() == 2, "{}: rows {} are no matrix, expected [T, K]", op,
-           rows.shape().to_string());
-  const std::int64_t t = tokens.dim(0), k = rows.dim(1);
-  HG_CHECK(1 <= k && k <= kMaxExperts, "{}: {} rows for a token, expected 1 to {}", op, k,
-           kMaxExperts);
-  check_contiguous(op.data(), "rows", rows, {t, k}, DType::i32);
-  check_contiguous(op.data(), tokens_name, tokens, tokens.shape(), tokens.dtype());
-  check_contiguous(op.data(), rows_name, permuted, {t * k, tokens.dim(1)}, tokens.dtype());
+  const std::int64_t h = tokens.dim(1);
+  check_contiguous(op.data(), tokens_name, tokens, {rows.dim(0), h}, tokens.dtype());
+  check_contiguous(op.data(), permuted_name, permuted, {rows.numel(), h}, tokens.dtype());
 }
 
-/// Throws unless every row is -1 or one of the `limit` there are.
-void check_places(std::string_view op, const ConstTensor& rows, std::int64_t limit) {
-  const std::span places(rows.as<std::int32_t>(), static_cast<std::size_t>(rows.numel()));
-  const auto bad = std::ranges::find_if(places, [&](auto row) { return row < -1 || row >= limit; });
-  HG_CHECK(bad == places.end(), "{}: rows[{}] is {}, expected -1 or a value in [0, {})", op,
-           bad - places.begin(), *bad, limit);
+/// The same of PermuteWeights and UnpermuteWeights: `choices` [T, K], `permuted` [R].
+void check_weights(std::string_view op, const char* choices_name, const ConstTensor& choices,
+                   const char* permuted_name, const ConstTensor& permuted,
+                   const ConstTensor& rows) {
+  check_rows(op, rows);
+  check_contiguous(op.data(), choices_name, choices, rows.shape(), DType::f32);
+  check_contiguous(op.data(), permuted_name, permuted, {rows.numel()}, DType::f32);
 }
 
-/// Tokens are crossed once, rows `times`.
-Cost moved(const ConstTensor& tokens, const ConstTensor& permuted, double flops, double times) {
-  return {
-      .flops = flops * static_cast<double>(permuted.numel()),
-      .bytes = static_cast<double>(tokens.bytes()) + times * static_cast<double>(permuted.bytes())};
+/// Throws unless every row is -1 or one of those that there are.
+void check_places(std::string_view op, const ConstTensor& rows) {
+  check_indices(op, "rows", rows, rows.numel(), -1);
+}
+
+Cost cost_of(const ConstTensor& to, const ConstTensor& from, const ConstTensor& rows,
+             double flops) {
+  return {.flops = flops, .bytes = static_cast<double>(to.bytes() + from.bytes() + rows.bytes())};
 }
 
 }  // namespace
@@ -68,47 +75,46 @@ void ExpertPlan::cpu(Context& ctx) const {
   dispatch_cpu(*this, ctx);
 }
 
-void PermuteForward::check() const { check_rows(name, "x", x, "y", y, rows); }
+void Permute::check() const { check_move(name, "x", x, "y", y, rows); }
 
-Cost PermuteForward::cost() const { return moved(x, y, 0, 1); }
+Cost Permute::cost() const { return cost_of(y, x, rows, 0); }
 
-void PermuteForward::cpu(Context& ctx) const {
-  check_places(name, rows, y.dim(0));
+void Permute::cpu(Context& ctx) const {
+  check_places(name, rows);
   dispatch_cpu(*this, ctx);
 }
 
-void PermuteBackward::check() const { check_rows(name, "dx", dx, "dy", dy, rows); }
+void Unpermute::check() const {
+  check_move(name, "y", y, "x", x, rows);
+  if (base) check_contiguous(name.data(), "base", base, y.shape(), y.dtype());
+}
 
-Cost PermuteBackward::cost() const { return moved(dx, dy, 1, 1); }
+Cost Unpermute::cost() const {
+  Cost cost = cost_of(y, x, rows, static_cast<double>(x.numel()));
+  if (base) cost.bytes += static_cast<double>(base.bytes());
+  return cost;
+}
 
-void PermuteBackward::cpu(Context& ctx) const {
-  check_places(name, rows, dy.dim(0));
+void Unpermute::cpu(Context& ctx) const {
+  check_places(name, rows);
   dispatch_cpu(*this, ctx);
 }
 
-void CombineForward::check() const {
-  check_rows(name, "y", y, "x", x, rows);
-  check_contiguous(name.data(), "weights", weights, rows.shape(), DType::f32);
-}
+void PermuteWeights::check() const { check_weights(name, "x", x, "y", y, rows); }
 
-Cost CombineForward::cost() const { return moved(y, x, 2, 1); }
+Cost PermuteWeights::cost() const { return cost_of(y, x, rows, 0); }
 
-void CombineForward::cpu(Context& ctx) const {
-  check_places(name, rows, x.dim(0));
+void PermuteWeights::cpu(Context& ctx) const {
+  check_places(name, rows);
   dispatch_cpu(*this, ctx);
 }
 
-void CombineBackward::check() const {
-  check_rows(name, "dy", dy, "x", x, rows);
-  check_contiguous(name.data(), "dx", dx, x.shape(), x.dtype());
-  check_contiguous(name.data(), "weights", weights, rows.shape(), DType::f32);
-  check_contiguous(name.data(), "dweights", dweights, rows.shape(), DType::f32);
-}
+void UnpermuteWeights::check() const { check_weights(name, "y", y, "x", x, rows); }
 
-Cost CombineBackward::cost() const { return moved(dy, x, 3, 2); }
+Cost UnpermuteWeights::cost() const { return cost_of(y, x, rows, 0); }
 
-void CombineBackward::cpu(Context& ctx) const {
-  check_places(name, rows, x.dim(0));
+void UnpermuteWeights::cpu(Context& ctx) const {
+  check_places(name, rows);
   dispatch_cpu(*this, ctx);
 }
 

@@ -27,9 +27,9 @@ struct ExpertPlan {
   static constexpr std::int64_t kTokensPerPiece = 256;
 };
 
-/// y[rows[t, k]] = x[t]. Rows that belong to nobody are left as they are.
-struct PermuteForward {
-  static constexpr std::string_view name = "permute_forward";
+/// y[rows[t, k]] = x[t]: a token to each of its rows. Rows of nobody are left as they are.
+struct Permute {
+  static constexpr std::string_view name = "permute";
   Tensor y;          // [R, H]
   ConstTensor x;     // [T, H]
   ConstTensor rows;  // [T, K] i32, each row at most once; -1: dropped
@@ -39,42 +39,38 @@ struct PermuteForward {
   void cpu(Context& ctx) const;
 };
 
-/// dx[t] = sum over k of dy[rows[t, k]], in the order of k; dropped choices add nothing.
-struct PermuteBackward {
-  static constexpr std::string_view name = "permute_backward";
-  Tensor dx;         // [T, H]
-  ConstTensor dy;    // [R, H]
-  ConstTensor rows;  // as in forward
+/// y[t] = base[t] + sum over k of x[rows[t, k]], in f32 and the order of k: the rows of a token
+/// together again. Dropped choices add nothing. Permute and Unpermute are each other's backward.
+struct Unpermute {
+  static constexpr std::string_view name = "unpermute";
+  Tensor y;          // [T, H]
+  ConstTensor x;     // [R, H]
+  ConstTensor base;  // [T, H]; may be absent: 0; may be y itself
+  ConstTensor rows;  // [T, K] i32; -1: dropped
 
   void check() const;
   Cost cost() const;
   void cpu(Context& ctx) const;
 };
 
-/// y[t] = sum over k of weights[t, k] x[rows[t, k]], in the order of k; dropped choices add
-/// nothing.
-struct CombineForward {
-  static constexpr std::string_view name = "combine_forward";
-  Tensor y;             // [T, H]
-  ConstTensor x;        // [R, H]
-  ConstTensor weights;  // [T, K] f32
-  ConstTensor rows;     // [T, K] i32, each row at most once; -1: dropped
+/// y[rows[t, k]] = x[t, k]: the weight of a choice to its row. Rows of nobody are left as they are.
+struct PermuteWeights {
+  static constexpr std::string_view name = "permute_weights";
+  Tensor y;          // [R] f32
+  ConstTensor x;     // [T, K] f32
+  ConstTensor rows;  // [T, K] i32, each row at most once; -1: dropped
 
   void check() const;
   Cost cost() const;
   void cpu(Context& ctx) const;
 };
 
-/// dx[rows[t, k]] = weights[t, k] dy[t],   dweights[t, k] = dy[t] . x[rows[t, k]], 0 if dropped.
-/// Rows that belong to nobody are left as they are.
-struct CombineBackward {
-  static constexpr std::string_view name = "combine_backward";
-  Tensor dx;            // [R, H]; may be x itself
-  Tensor dweights;      // [T, K] f32
-  ConstTensor dy;       // [T, H]
-  ConstTensor x;        // [R, H]
-  ConstTensor weights;  // [T, K] f32
-  ConstTensor rows;     // as in forward
+/// y[t, k] = x[rows[t, k]], 0 where the choice was dropped: the backward of PermuteWeights.
+struct UnpermuteWeights {
+  static constexpr std::string_view name = "unpermute_weights";
+  Tensor y;          // [T, K] f32
+  ConstTensor x;     // [R] f32
+  ConstTensor rows;  // [T, K] i32; -1: dropped
 
   void check() const;
   Cost cost() const;

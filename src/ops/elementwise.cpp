@@ -58,4 +58,10 @@ Cost ClipBackward::cost() const {
 
 void ClipBackward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
+void Zero::check() const { check_contiguous(name.data(), "y", y, y.shape(), y.dtype()); }
+
+Cost Zero::cost() const { return {.bytes = static_cast<double>(y.bytes())}; }
+
+void Zero::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
+
 }  // namespace hg

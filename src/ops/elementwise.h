@@ -1,4 +1,4 @@
-// Sums of matrices, and values held inside a range.
+// Sums of matrices, values held inside a range, and zeros.
 #pragma once
 
 #include "ops/op.h"
@@ -35,6 +35,16 @@ struct ClipBackward {
   Tensor dx;          // [T, C], any row stride; may be dy itself
   ConstTensor dy, y;  // [T, C], any row stride
   float limit;        // as in forward
+
+  void check() const;
+  Cost cost() const;
+  void cpu(Context& ctx) const;
+};
+
+/// y = 0.
+struct Zero {
+  static constexpr std::string_view name = "zero";
+  Tensor y;  // any shape and element type
 
   void check() const;
   Cost cost() const;

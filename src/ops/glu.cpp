@@ -8,10 +8,11 @@ void SwiGluForward::check() const {
   const std::int64_t tokens = y.dim(0), f = y.dim(1);
   check_contiguous(name.data(), "y", y, {tokens, f}, y.dtype());
   check_contiguous(name.data(), "x", x, {tokens, 2 * f}, y.dtype());
+  if (weights) check_contiguous(name.data(), "weights", weights, {tokens}, DType::f32);
 }
 
 Cost SwiGluForward::cost() const {
-  return {.flops = 6.0 * static_cast<double>(y.numel()),
+  return {.flops = 7.0 * static_cast<double>(y.numel()),
           .bytes = static_cast<double>(x.bytes() + y.bytes())};
 }
 
@@ -22,10 +23,16 @@ void SwiGluBackward::check() const {
   check_contiguous(name.data(), "dy", dy, {tokens, f}, dy.dtype());
   check_contiguous(name.data(), "x", x, {tokens, 2 * f}, dy.dtype());
   check_contiguous(name.data(), "dx", dx, {tokens, 2 * f}, dy.dtype());
+  HG_CHECK(static_cast<bool>(dweights) == static_cast<bool>(weights),
+           "{}: weights {}, expected them and their gradient, or neither", name,
+           weights ? "come without their gradient" : "are absent, their gradient is not");
+  if (!weights) return;
+  check_contiguous(name.data(), "weights", weights, {tokens}, DType::f32);
+  check_contiguous(name.data(), "dweights", dweights, {tokens}, DType::f32);
 }
 
 Cost SwiGluBackward::cost() const {
-  return {.flops = 12.0 * static_cast<double>(dy.numel()),
+  return {.flops = 15.0 * static_cast<double>(dy.numel()),
           .bytes = static_cast<double>(dy.bytes() + x.bytes() + dx.bytes())};
 }
 

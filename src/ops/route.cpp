@@ -89,6 +89,34 @@ void RouterBackward::cpu(Context& ctx) const {
   dispatch_cpu(*this, ctx);
 }
 
+void RouterLoads::check() const {
+  HG_CHECK(counts.rank() == 2, "{}: counts {} are no matrix, expected [S, E]", name,
+           counts.shape().to_string());
+  check_contiguous(name.data(), "counts", counts, counts.shape(), DType::i32);
+  check_contiguous(name.data(), "loads", loads, {counts.dim(1)}, DType::i32);
+}
+
+Cost RouterLoads::cost() const {
+  return {.flops = static_cast<double>(counts.numel()),
+          .bytes = static_cast<double>(counts.bytes() + 2 * loads.bytes())};
+}
+
+void RouterLoads::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
+
+void RouterBalance::check() const {
+  HG_CHECK(counts.rank() == 2, "{}: counts {} are no matrix, expected [S, E]", name,
+           counts.shape().to_string());
+  check_contiguous(name.data(), "counts", counts, counts.shape(), DType::i32);
+  check_contiguous(name.data(), "balance", balance, counts.shape(), DType::f32);
+}
+
+Cost RouterBalance::cost() const {
+  return {.flops = 2.0 * static_cast<double>(counts.numel()),
+          .bytes = static_cast<double>(2 * counts.bytes() + balance.bytes())};
+}
+
+void RouterBalance::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
+
 void RouterBiasUpdate::check() const {
   HG_CHECK(bias.rank() == 1, "{}: bias is {}, expected [E]", name, bias.shape().to_string());
   check_contiguous(name.data(), "bias", bias, bias.shape(), DType::f32);

@@ -86,6 +86,32 @@ struct RouterBackward {
   void cpu(Context& ctx) const;
 };
 
+/// loads[e] += sum over s of counts[s, e]: the choices of a batch, micro-batch by micro-batch.
+struct RouterLoads {
+  static constexpr std::string_view name = "router_loads";
+  Tensor loads;        // [E] i32
+  ConstTensor counts;  // [S, E] i32, of RouterForward
+
+  void check() const;
+  Cost cost() const;
+  void cpu(Context& ctx) const;
+};
+
+/// balance[s, e] = coefficient E counts[s, e] / sum over e of counts[s, e]; zeros where nothing is
+/// counted. It is what RouterBackward takes for a loss that each of T tokens is charged: G = T
+/// cancels, for one document of many tokens as for each of several. An even load costs the
+/// coefficient.
+struct RouterBalance {
+  static constexpr std::string_view name = "router_balance";
+  Tensor balance;      // [S, E] f32
+  ConstTensor counts;  // [S, E] i32, not negative: choices of this batch, or of any other
+  float coefficient;
+
+  void check() const;
+  Cost cost() const;
+  void cpu(Context& ctx) const;
+};
+
 /// Balancing without a loss (arXiv 2408.15664, algorithm 1):
 ///   bias[e] += rate sign(mean load - loads[e]),
 /// recentred to a mean of zero, which changes no choice and keeps biases from drifting.

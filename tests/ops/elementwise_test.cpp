@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "support/compare.h"
 #include "support/tensors.h"
@@ -126,6 +127,23 @@ TEST_P(ElementwiseTest, WorksInPlace) {
   }
 }
 
+TEST_P(ElementwiseTest, ZeroWritesZerosAndNothingBeyond) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::i32}) {
+    for (const std::int64_t rows : {1, 3, 5000}) {  // one task or several
+      Elementwise a(GetParam(), 1, 1, DType::f32);
+      const Tensor around = a.memory.empty({rows + 2, 13}, dtype);
+      run(*a.ctx, Zero{.y = around.rows(1, rows + 1)});
+      const auto bytes = std::span(static_cast<const unsigned char*>(around.data()),
+                                   static_cast<std::size_t>(around.bytes()));
+      const auto row = static_cast<std::size_t>(around.bytes() / (rows + 2));
+      const auto not_zero = [](unsigned char byte) { return byte != 0; };
+      EXPECT_EQ(std::ranges::count_if(bytes.subspan(row, bytes.size() - 2 * row), not_zero), 0);
+      EXPECT_TRUE(same_bits(around.rows(0, 1), a.memory.empty({1, 13}, dtype)));
+      EXPECT_TRUE(same_bits(around.rows(rows + 1, rows + 2), a.memory.empty({1, 13}, dtype)));
+    }
+  }
+}
+
 TEST_P(ElementwiseTest, SameBitsForAnyThreadCount) {
   const int before = num_threads();
   Elementwise one(GetParam(), 100, 24, DType::f32), two(GetParam(), 100, 24, DType::f32);
@@ -144,6 +162,7 @@ TEST(Elementwise, RejectsWrongOperands) {
   Elementwise a(Isa::avx2, 4, 16, DType::f32);
   EXPECT_THROW(run(*a.ctx, Add{.y = a.y, .x = a.x.rows(0, 3)}), Error);
   EXPECT_THROW(run(*a.ctx, Add{.y = a.y, .x = a.x, .base = a.base.slice(1, 0, 8)}), Error);
+  EXPECT_THROW(run(*a.ctx, Zero{.y = a.y.slice(1, 0, 8)}), Error);
   EXPECT_THROW(run(*a.ctx, ClipForward{.y = a.y, .x = a.x, .limit = 0}), Error);
   EXPECT_THROW(run(*a.ctx, ClipBackward{.dx = a.dx, .dy = a.dy, .y = {}, .limit = 1}), Error);
 }

@@ -64,84 +64,51 @@ void plan(const ExpertPlan& op, Context& ctx) {
   });
 }
 
-/// A choice of a token that was not dropped.
+/// The rows of a token that were not dropped, in the order of its choices.
 template <class T>
-struct Choice {
-  T* row;
-  float weight;
-};
-
-/// The choices of a token that were not dropped, in order.
-template <class T>
-class Choices {
+class TokenRows {
  public:
-  /// `weights` [T, K] may be absent: 1 each.
-  Choices(T* data, std::int64_t h, const ConstTensor& rows, const ConstTensor& weights,
-          std::int64_t t) {
+  TokenRows(T* data, std::int64_t h, const ConstTensor& rows, std::int64_t t) {
     const std::int64_t k = rows.dim(1);
-    for (std::int64_t i = t * k; i < (t + 1) * k; ++i) {
-      const std::int32_t row = rows.as<std::int32_t>()[i];
-      if (row < 0) continue;
-      choices_[size_++] = {data + row * h, weights ? weights.as<float>()[i] : 1.0F};
+    for (const std::int32_t row :
+         std::span(rows.as<std::int32_t>() + t * k, static_cast<std::size_t>(k))) {
+      if (row >= 0) rows_[size_++] = data + row * h;
     }
   }
-  auto begin() const { return choices_.begin(); }
-  auto end() const { return choices_.begin() + size_; }
+  T* const* begin() const { return rows_.data(); }
+  T* const* end() const { return rows_.data() + size_; }
 
  private:
-  std::array<Choice<T>, kMaxExperts> choices_;  // not initialised
+  std::array<T*, kMaxExperts> rows_;  // not initialised
   std::size_t size_ = 0;
 };
 
 template <class T>
-void permute(const PermuteForward& op) {
+void permute(const Permute& op) {
   const std::int64_t h = op.x.dim(1);
   parallel_ranges(op.x.dim(0), kGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const T* x = op.x.as<T>() + t * h;
-      for (const Choice<T>& to : Choices<T>(op.y.as<T>(), h, op.rows, {}, t))
-        std::memcpy(to.row, x, static_cast<std::size_t>(h) * sizeof(T));
+      for (T* row : TokenRows(op.y.as<T>(), h, op.rows, t)) {
+        std::memcpy(row, x, static_cast<std::size_t>(h) * sizeof(T));
+      }
     }
   });
 }
 
-/// y[t] = the weighted sum of its rows of x.
 template <class T>
-void combine(const Tensor& y, const ConstTensor& x, const ConstTensor& rows,
-             const ConstTensor& weights) {
-  const std::int64_t h = y.dim(1);
-  parallel_ranges(y.dim(0), kGrain, [&](std::int64_t begin, std::int64_t end) {
+void unpermute(const Unpermute& op) {
+  const std::int64_t h = op.y.dim(1);
+  parallel_ranges(op.y.dim(0), kGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
-      const Choices<const T> choices(x.as<T>(), h, rows, weights, t);
-      T* to = y.as<T>() + t * h;
+      const TokenRows rows(op.x.as<T>(), h, op.rows, t);
+      const T* base = op.base ? op.base.as<T>() + t * h : nullptr;
+      T* y = op.y.as<T>() + t * h;
       for_lanes(h, [&](std::int64_t i, auto lanes) {
-        F32 sum{};
-        for (const auto& [row, weight] : choices) sum += weight * load(row + i, lanes);
-        store(to + i, sum, lanes);
+        F32 sum = base != nullptr ? load(base + i, lanes) : F32{};
+        for (const T* row : rows) sum += load(row + i, lanes);
+        store(y + i, sum, lanes);
       });
-    }
-  });
-}
-
-template <class T>
-void combine_backward(const CombineBackward& op) {
-  const std::int64_t h = op.dy.dim(1), k = op.rows.dim(1);
-  const auto* rows = op.rows.as<std::int32_t>();
-  const float* weights = op.weights.as<float>();
-  float* dweights = op.dweights.as<float>();
-  parallel_ranges(op.dy.dim(0), kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin * k; i < end * k; ++i) {
-      dweights[i] = 0;
-      if (rows[i] < 0) continue;
-      const T *dy = op.dy.as<T>() + i / k * h, *x = op.x.as<T>() + rows[i] * h;
-      T* dx = op.dx.as<T>() + rows[i] * h;
-      F32 dot{};
-      for_lanes(h, [&](std::int64_t j, auto lanes) {
-        const F32 gradient = load(dy + j, lanes);
-        dot += gradient * load(x + j, lanes);
-        store(dx + j, weights[i] * gradient, lanes);
-      });
-      dweights[i] = reduce_add(dot);
     }
   });
 }
@@ -154,23 +121,31 @@ void cpu_kernel<kIsa>(const ExpertPlan& op, Context& ctx) {
 }
 
 template <>
-void cpu_kernel<kIsa>(const PermuteForward& op, Context&) {
+void cpu_kernel<kIsa>(const Permute& op, Context&) {
   for_float_type(op.x.dtype(), [&]<class T>() { permute<T>(op); });
 }
 
 template <>
-void cpu_kernel<kIsa>(const PermuteBackward& op, Context&) {
-  for_float_type(op.dy.dtype(), [&]<class T>() { combine<T>(op.dx, op.dy, op.rows, {}); });
+void cpu_kernel<kIsa>(const Unpermute& op, Context&) {
+  for_float_type(op.x.dtype(), [&]<class T>() { unpermute<T>(op); });
 }
 
 template <>
-void cpu_kernel<kIsa>(const CombineForward& op, Context&) {
-  for_float_type(op.x.dtype(), [&]<class T>() { combine<T>(op.y, op.x, op.rows, op.weights); });
+void cpu_kernel<kIsa>(const PermuteWeights& op, Context&) {
+  const auto* rows = op.rows.as<std::int32_t>();
+  const float* x = op.x.as<float>();
+  float* y = op.y.as<float>();
+  for (std::int64_t i = 0; i < op.rows.numel(); ++i) {
+    if (rows[i] >= 0) y[rows[i]] = x[i];
+  }
 }
 
 template <>
-void cpu_kernel<kIsa>(const CombineBackward& op, Context&) {
-  for_float_type(op.x.dtype(), [&]<class T>() { combine_backward<T>(op); });
+void cpu_kernel<kIsa>(const UnpermuteWeights& op, Context&) {
+  const auto* rows = op.rows.as<std::int32_t>();
+  const float* x = op.x.as<float>();
+  float* y = op.y.as<float>();
+  for (std::int64_t i = 0; i < op.rows.numel(); ++i) y[i] = rows[i] >= 0 ? x[rows[i]] : 0.0F;
 }
 
 }  // namespace hg

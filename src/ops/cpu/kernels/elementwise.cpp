@@ -1,6 +1,8 @@
 // CPU bodies of ops/elementwise.h: one pass, rows in parallel.
 #include "ops/elementwise.h"
 
+#include <cstring>
+
 #include "core/parallel.h"
 #include "ops/cpu/dtypes.h"
 #include "ops/cpu/simd.h"
@@ -56,6 +58,15 @@ void cpu_kernel<kIsa>(const ClipBackward& op, Context&) {
     const F32 limit = rounded_limit<T>(op.limit);
     map<T>(
         op.dx, [&](F32 dy, F32 y) { return y < limit && y > -limit ? dy : F32{}; }, op.dy, op.y);
+  });
+}
+
+template <>
+void cpu_kernel<kIsa>(const Zero& op, Context&) {
+  constexpr std::int64_t kBytes = 64 * 1024;  // that a task takes
+  parallel_ranges(op.y.bytes(), kBytes, [&](std::int64_t begin, std::int64_t end) {
+    std::memset(static_cast<std::byte*>(op.y.data()) + begin, 0,
+                static_cast<std::size_t>(end - begin));
   });
 }
 

@@ -10,6 +10,10 @@ namespace {
 
 constexpr std::int64_t kGrain = 8;  // rows a task takes
 
+float weight_of(const ConstTensor& weights, std::int64_t t) {
+  return weights ? weights.as<float>()[t] : 1.0F;
+}
+
 template <class T>
 void forward(const SwiGluForward& op) {
   const std::int64_t f = op.y.dim(1);
@@ -17,9 +21,10 @@ void forward(const SwiGluForward& op) {
     for (std::int64_t t = begin; t < end; ++t) {
       const T *gate = op.x.as<T>() + t * 2 * f, *up = gate + f;
       T* y = op.y.as<T>() + t * f;
+      const float weight = weight_of(op.weights, t);
       for_lanes(f, [&](std::int64_t i, auto lanes) {
         const F32 a = load(gate + i, lanes);
-        store(y + i, a * sigmoid(a) * load(up + i, lanes), lanes);
+        store(y + i, weight * (a * sigmoid(a) * load(up + i, lanes)), lanes);
       });
     }
   });
@@ -32,11 +37,16 @@ void backward(const SwiGluBackward& op) {
     for (std::int64_t t = begin; t < end; ++t) {
       const T *gate = op.x.as<T>() + t * 2 * f, *up = gate + f, *dy = op.dy.as<T>() + t * f;
       T *dgate = op.dx.as<T>() + t * 2 * f, *dup = dgate + f;
+      const float weight = weight_of(op.weights, t);
+      F32 dot{};
       for_lanes(f, [&](std::int64_t i, auto lanes) {
-        const F32 a = load(gate + i, lanes), s = sigmoid(a), ds = load(dy + i, lanes) * s;
-        store(dgate + i, ds * load(up + i, lanes) * (1.0F + a * (1.0F - s)), lanes);
-        store(dup + i, ds * a, lanes);
+        const F32 a = load(gate + i, lanes), b = load(up + i, lanes), s = sigmoid(a);
+        const F32 ds = load(dy + i, lanes) * s, db = ds * a;
+        store(dgate + i, weight * (ds * b * (1.0F + a * (1.0F - s))), lanes);
+        store(dup + i, weight * db, lanes);
+        dot += db * b;
       });
+      if (op.dweights) op.dweights.as<float>()[t] = reduce_add(dot);
     }
   });
 }

@@ -1,5 +1,5 @@
-// CPU bodies of RouterForward and RouterBiasUpdate. Tokens are independent; what is summed over
-// them goes piece by piece in a fixed order.
+// CPU body of RouterForward. Tokens are independent; what is summed over them goes piece by piece
+// in a fixed order.
 #include "ops/route.h"
 
 #include <atomic>
@@ -160,24 +160,6 @@ void cpu_kernel<kIsa>(const RouterForward& op, Context& ctx) {
   });
   sum_documents(op, documents, scratch);
   sum_statistics(op, documents, scratch);
-}
-
-template <>
-void cpu_kernel<kIsa>(const RouterBiasUpdate& op, Context&) {
-  const std::int64_t experts = op.bias.dim(0);
-  const std::span bias(op.bias.as<float>(), static_cast<std::size_t>(experts));
-  const auto* loads = op.loads.as<std::int32_t>();
-  std::int64_t total = 0;
-  for (std::int64_t e = 0; e < experts; ++e) total += loads[e];
-  double sum = 0;
-  for (std::int64_t e = 0; e < experts; ++e) {
-    const std::int64_t missing = total - loads[e] * experts;  // integers: an even load stays put
-    float& b = bias[static_cast<std::size_t>(e)];
-    b += op.rate * static_cast<float>((missing > 0) - (missing < 0));
-    sum += double{b};
-  }
-  const auto mean = static_cast<float>(sum / static_cast<double>(experts));
-  for (float& b : bias) b -= mean;
 }
 
 }  // namespace hg
