@@ -1,5 +1,7 @@
 #include "ops/elementwise.h"
 
+#include <cstring>
+
 #include "ops/cpu/isa.h"
 
 namespace hg {
@@ -57,5 +59,11 @@ Cost ClipBackward::cost() const {
 }
 
 void ClipBackward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
+
+void Zero::check() const { check_contiguous(name.data(), "y", y, y.shape(), y.dtype()); }
+
+Cost Zero::cost() const { return {.flops = 0, .bytes = static_cast<double>(y.bytes())}; }
+
+void Zero::cpu(Context&) const { std::memset(y.data(), 0, static_cast<std::size_t>(y.bytes())); }
 
 }  // namespace hg

@@ -41,4 +41,14 @@ struct ClipBackward {
   void cpu(Context& ctx) const;
 };
 
+/// y = 0.
+struct Zero {
+  static constexpr std::string_view name = "zero";
+  Tensor y;  // contiguous, any shape and element type
+
+  void check() const;
+  Cost cost() const;
+  void cpu(Context& ctx) const;
+};
+
 }  // namespace hg

@@ -102,4 +102,22 @@ Cost RouterBiasUpdate::cost() const {
 
 void RouterBiasUpdate::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
+void RouterLoads::check() const {
+  HG_CHECK(counts.rank() == 2, "{}: counts {} are no matrix, expected [S, E]", name,
+           counts.shape().to_string());
+  check_contiguous(name.data(), "counts", counts, counts.shape(), DType::i32);
+  check_contiguous(name.data(), "loads", loads, {counts.dim(1)}, DType::i32);
+}
+
+Cost RouterLoads::cost() const {
+  return {.flops = static_cast<double>(counts.numel()),
+          .bytes = static_cast<double>(counts.bytes() + 2 * loads.bytes())};
+}
+
+void RouterLoads::cpu(Context&) const {
+  auto* sums = loads.as<std::int32_t>();
+  const auto* count = counts.as<std::int32_t>();
+  for (std::int64_t i = 0; i < counts.numel(); ++i) sums[i % counts.dim(1)] += count[i];
+}
+
 }  // namespace hg

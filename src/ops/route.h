@@ -86,6 +86,17 @@ struct RouterBackward {
   void cpu(Context& ctx) const;
 };
 
+/// loads[e] += sum over s of counts[s, e].
+struct RouterLoads {
+  static constexpr std::string_view name = "router_loads";
+  Tensor loads;        // [E] i32
+  ConstTensor counts;  // [S, E] i32, as RouterForward gives them
+
+  void check() const;
+  Cost cost() const;
+  void cpu(Context& ctx) const;
+};
+
 /// Balancing without a loss (arXiv 2408.15664, algorithm 1):
 ///   bias[e] += rate sign(mean load - loads[e]),
 /// recentred to a mean of zero, which changes no choice and keeps biases from drifting.
