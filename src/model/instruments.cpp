@@ -6,6 +6,8 @@
 #include "ops/inspect_activations.h"
 #include "ops/inspect_attention.h"
 #include "ops/inspect_gate.h"
+#include "ops/reduce.h"
+#include "ops/route.h"
 
 namespace hg {
 namespace {
@@ -21,7 +23,30 @@ void measure(Context& ctx, Tensor out, ConstTensor heads) {
   run(ctx, Magnitudes{.out = out, .x = heads.view({heads.numel() / heads.dim(3), heads.dim(3)})});
 }
 
+/// y = x, of any shape.
+void copy(Context& ctx, const Tensor& y, const ConstTensor& x) {
+  const auto flat = [](const auto& tensor) { return tensor.view({1, 1, 1, tensor.numel()}); };
+  run(ctx, CopyRows{.y = flat(y), .x = flat(x)});
+}
+
+RouterRecord make_router_record(const MoeConfig& config, Arena& arena) {
+  const std::int64_t experts = config.num_experts;
+  return {.loads = arena.allocate("instruments", DType::i32, {experts}),
+          .probability_sums = arena.allocate("instruments", DType::f32, {experts}),
+          .statistics =
+              arena.allocate("instruments", DType::f32, {std::int64_t{RouterForward::kStatistics}}),
+          .dropped = arena.allocate("instruments", DType::i32, {1}),
+          .top_k = config.top_k};
+}
+
 }  // namespace
+
+RouterView RouterRecord::view() const {
+  return {.counts = loads.view({1, loads.dim(0)}),
+          .probability_sums = probability_sums.view({1, loads.dim(0)}),
+          .statistics = statistics,
+          .dropped = dropped};
+}
 
 Instruments::Instruments(const ModelConfig& config, std::int64_t tokens, Arena& arena,
                          const InstrumentOptions& options) {
@@ -50,6 +75,7 @@ Instruments::Instruments(const ModelConfig& config, std::int64_t tokens, Arena& 
     layer.entropy = make({heads, 2});
     for (Tensor& branch : layer.branch) branch = magnitudes();
     for (Tensor& stream : layer.stream) stream = magnitudes();
+    if (config.moe.routed(i)) layer.router = make_router_record(config.moe, arena);
     layers_.push_back(layer);
   }
   for (const std::int64_t layer : options.maps) {
@@ -105,6 +131,17 @@ void Instruments::see_branch(Context& ctx, std::size_t layer, Branch branch, Con
   const Tensor sum = ctx.scratch.allocate("stream seen", residual.dtype(), residual.shape());
   run(ctx, Add{.y = sum, .x = output, .base = residual});
   run(ctx, Magnitudes{.out = layers_[layer].stream[which], .x = sum});
+}
+
+void Instruments::see_router(Context& ctx, std::size_t layer, const RouterView& view) const {
+  const RouterRecord& to = layers_[layer].router;
+  HG_CHECK(to, "instruments see a router in layer {}, which the config says is dense", layer);
+  run(ctx, Zero{.y = to.loads});
+  run(ctx, RouterLoads{.loads = to.loads, .counts = view.counts});
+  run(ctx,
+      SumTokens{.dparam = to.probability_sums, .x = view.probability_sums, .accumulate = false});
+  copy(ctx, to.statistics, view.statistics);
+  copy(ctx, to.dropped, view.dropped);
 }
 
 }  // namespace hg

@@ -1,6 +1,6 @@
-// What one look at a forward pass records: gate scores, attention sinks, massive activations, layer
-// by layer. Results are small f32 tensors, which the host reads behind the step. docs/metrics.md
-// defines every number.
+// What one look at a forward pass records: gate scores, attention sinks, massive activations, loads
+// of experts, layer by layer. Results are small tensors, which the host reads behind the step.
+// docs/metrics.md defines every number.
 #pragma once
 
 #include <vector>
@@ -23,12 +23,33 @@ struct AttentionView {
   ConstTensor gated;       // behind the gate
 };
 
+/// What the router of a layer did in one micro-batch, as instruments see it.
+struct RouterView {
+  ConstTensor counts;            // [S, E] i32, as RouterForward gives them
+  ConstTensor probability_sums;  // [S, E] f32
+  ConstTensor statistics;        // [RouterForward::kStatistics] f32
+  ConstTensor dropped;           // [1] i32, as ExpertPlan
+};
+
 /// A branch of a block, as it is added to the residual stream.
 enum class Branch { attention, mlp };
 
 /// What instruments record beyond what they always do.
 struct InstrumentOptions {
   std::vector<std::int64_t> maps = {};  ///< layers to keep attention maps of: T^2 for each head
+};
+
+/// What is kept of a RouterView: sums over its S documents.
+struct RouterRecord {
+  Tensor loads;             // [E] i32
+  Tensor probability_sums;  // [E] f32
+  Tensor statistics;        // [RouterForward::kStatistics] f32
+  Tensor dropped;           // [1] i32
+  std::int64_t top_k = 0;   // choices of a token
+
+  explicit operator bool() const { return static_cast<bool>(loads); }
+  /// The same as of one document.
+  RouterView view() const;
 };
 
 class Instruments {
@@ -44,6 +65,8 @@ class Instruments {
     Tensor branch[2], stream[2];
     // As AttentionMap; absent unless asked for.
     Tensor map;
+    // Of the router; absent in a dense layer.
+    RouterRecord router;
   };
 
   /// Room for the results of one micro-batch of `tokens`. Throws if a layer in the options is none.
@@ -55,6 +78,7 @@ class Instruments {
                      const AttentionView& view) const;
   void see_branch(Context& ctx, std::size_t layer, Branch branch, ConstTensor residual,
                   ConstTensor output) const;
+  void see_router(Context& ctx, std::size_t layer, const RouterView& view) const;
 
   const std::vector<Layer>& layers() const { return layers_; }
 
@@ -69,13 +93,17 @@ class LayerInstruments {
   LayerInstruments(const Instruments* all, std::size_t layer) : all_(all), layer_(layer) {}
 
   explicit operator bool() const { return all_ != nullptr; }
-  // A block's forward calls these, in this order.
+  // A block's forward calls these, attention first.
   void see_attention(Context& ctx, const Batch& batch, const AttentionView& view) const {
     all_->see_attention(ctx, layer_, batch, view);
   }
   /// residual and output are [T, hidden]; the stream behind the addition is their sum.
   void see_branch(Context& ctx, Branch branch, ConstTensor residual, ConstTensor output) const {
     all_->see_branch(ctx, layer_, branch, residual, output);
+  }
+  /// A layer of experts calls this from its forward.
+  void see_router(Context& ctx, const RouterView& view) const {
+    all_->see_router(ctx, layer_, view);
   }
 
  private:

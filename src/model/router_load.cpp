@@ -4,23 +4,30 @@
 #include <cmath>
 #include <numeric>
 
+#include "ops/route.h"
+
 namespace hg {
 
-void RouterTotals::add(const RouterForward& router) {
+void RouterTotals::add(const RouterView& view, std::int64_t top_k) {
   const std::size_t experts = choices.size();
-  HG_CHECK(static_cast<std::size_t>(router.logits.dim(1)) == experts,
-           "router totals of {} experts cannot take in those of {}", experts, router.logits.dim(1));
-  const auto* counts = router.counts.as<std::int32_t>();
-  const auto* sums = router.probability_sums.as<float>();
-  for (std::size_t i = 0; i < static_cast<std::size_t>(router.counts.numel()); ++i) {
+  HG_CHECK(static_cast<std::size_t>(view.counts.dim(1)) == experts,
+           "router totals of {} experts cannot take in those of {}", experts, view.counts.dim(1));
+  const auto* counts = view.counts.as<std::int32_t>();
+  const auto* sums = view.probability_sums.as<float>();
+  std::int64_t chosen = 0;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(view.counts.numel()); ++i) {
     choices[i % experts] += counts[i];
     probability_sums[i % experts] += double{sums[i]};
+    chosen += counts[i];
   }
-  const auto* statistics = router.statistics.as<float>();
+  HG_CHECK(chosen % top_k == 0, "a router made {} choices, no multiple of the {} of a token",
+           chosen, top_k);
+  tokens += chosen / top_k;
+  dropped += *view.dropped.as<std::int32_t>();
+  const auto* statistics = view.statistics.as<float>();
   squared_lse += double{statistics[RouterForward::kSquaredLse]};
   top_probability += double{statistics[RouterForward::kTopProbability]};
   largest_logit = std::max(largest_logit, double{statistics[RouterForward::kLargestLogit]});
-  tokens += router.logits.dim(0);
 }
 
 void RouterTotals::add(const RouterTotals& other) {

@@ -1,11 +1,10 @@
 // How evenly a router loads its experts, and what tells of its health: pure numbers, from what
-// RouterForward and ExpertPlan sum up.
+// instruments see of it.
 #pragma once
 
 #include <vector>
 
-#include "ops/dispatch.h"
-#include "ops/route.h"
+#include "model/instruments.h"
 
 namespace hg {
 
@@ -22,9 +21,8 @@ struct RouterTotals {
   explicit RouterTotals(std::int64_t experts)
       : choices(static_cast<std::size_t>(experts)), probability_sums(choices.size()) {}
 
-  /// Adds what a router wrote, in memory that the host reads.
-  void add(const RouterForward& router);
-  void add_dropped(const ExpertPlan& plan) { dropped += *plan.dropped.as<std::int32_t>(); }
+  /// Adds what a router did, from memory that the host reads. A token makes `top_k` choices.
+  void add(const RouterView& view, std::int64_t top_k);
   void add(const RouterTotals& other);
 };
 

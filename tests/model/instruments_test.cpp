@@ -5,10 +5,12 @@
 
 #include <cmath>
 
+#include "model/router_load.h"
 #include "ops/inspect_activations.h"
 #include "ops/inspect_gate.h"
 #include "support/compare.h"
 #include "support/golden_model.h"
+#include "support/router.h"
 #include "support/tolerance.h"
 
 namespace hg::test {
@@ -89,6 +91,45 @@ TEST_P(InstrumentsTest, TheStreamIsThatOfPyTorch) {
       EXPECT_NEAR(get(stream, Magnitudes::kMax), most, kMeasured * most);
     }
   }
+}
+
+TEST(InstrumentsOfExperts, SumARouterOverDocuments) {
+  const Router router(Isa::avx2, {.tokens = 50, .experts = 6, .k = 2, .documents = {0, 9, 50}});
+  router.forward();
+  *router.dropped.as<std::int32_t>() = 3;
+  ModelConfig config;
+  config.vocab_size = 32;
+  config.hidden_size = 32;
+  config.num_hidden_layers = 3;
+  config.num_attention_heads = config.num_key_value_heads = 2;
+  config.head_dim = 16;
+  config.intermediate_size = 32;
+  config.moe.num_experts = 6;
+  config.moe.top_k = 2;
+  config.moe.dense_layers = {0};
+  Arena arena("tables");
+  arena.reserve(1 << 20);
+  const Instruments look(config, 50, arena);
+  EXPECT_FALSE(look.layers()[0].router);
+  for (int again = 0; again < 2; ++again) look.see_router(*router.ctx, 2, router.view());
+
+  const RouterRecord& seen = look.layers()[2].router;
+  ASSERT_TRUE(seen);
+  EXPECT_EQ(seen.top_k, 2);
+  const auto* counts = router.counts.as<std::int32_t>();
+  for (std::int64_t e = 0; e < 6; ++e) {
+    EXPECT_EQ(seen.loads.as<std::int32_t>()[e], counts[e] + counts[6 + e]);
+    EXPECT_FLOAT_EQ(get(seen.probability_sums, e),
+                    get(router.probability_sums, e) + get(router.probability_sums, 6 + e));
+  }
+  EXPECT_TRUE(same_bits(seen.statistics, router.statistics));
+  EXPECT_EQ(*seen.dropped.as<std::int32_t>(), 3);
+  RouterTotals seen_totals(6), totals(6);
+  seen_totals.add(seen.view(), seen.top_k);
+  totals.add(router.view(), 2);
+  EXPECT_EQ(seen_totals.tokens, 50);
+  EXPECT_EQ(seen_totals.choices, totals.choices);
+  EXPECT_THROW(look.see_router(*router.ctx, 0, router.view()), Error);
 }
 
 }  // namespace

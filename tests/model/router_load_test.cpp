@@ -77,9 +77,9 @@ TEST(RouterTotals, AddUpDocumentsAndMicroBatches) {
   whole.forward();
   parts.forward();
   RouterTotals once(19), twice(19), sum(19);
-  once.add(whole.forward_op());
-  twice.add(parts.forward_op());
-  twice.add(whole.forward_op());
+  once.add(whole.view(), 3);
+  twice.add(parts.view(), 3);
+  twice.add(whole.view(), 3);
   sum.add(once);
   sum.add(once);
   EXPECT_EQ(once.tokens, 90);
@@ -91,22 +91,19 @@ TEST(RouterTotals, AddUpDocumentsAndMicroBatches) {
   expect_measured(static_cast<float>(a.top_probability), b.top_probability, "top probability");
   EXPECT_EQ(a.largest_logit, b.largest_logit);
   EXPECT_THROW(once.add(RouterTotals(18)), Error);
+  EXPECT_THROW(sum.add(whole.view(), 7), Error) << "270 choices of 7 each";
+  EXPECT_THROW(RouterTotals(18).add(whole.view(), 3), Error);
 }
 
 TEST(RouterTotals, CountDroppedChoices) {
-  Tensors memory;
-  const auto ctx = cpu_context(Isa::avx2);
-  const ExpertPlan plan{.rows = memory.empty({5, 1}, DType::i32),
-                        .counts = memory.empty({3}, DType::i32),
-                        .offsets = memory.empty({4}, DType::i32),
-                        .dropped = memory.empty({1}, DType::i32),
-                        .experts = memory.integers({2, 0, 2, 2, 2}).view({5, 1}),
-                        .capacity = 2};
-  run(*ctx, plan);
+  const Router router(Isa::avx2, {.tokens = 5, .experts = 3, .k = 1});
+  router.forward();
+  *router.dropped.as<std::int32_t>() = 2;
   RouterTotals totals(3);
-  totals.add_dropped(plan);
-  totals.add_dropped(plan);
+  totals.add(router.view(), 1);
+  totals.add(router.view(), 1);
   EXPECT_EQ(totals.dropped, 4);
+  EXPECT_DOUBLE_EQ(router_load(totals).dropped, 0.4);
 }
 
 }  // namespace

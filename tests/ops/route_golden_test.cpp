@@ -50,7 +50,7 @@ TEST_P(RouterGoldenTest, ChoicesWeightsLossesAndGradientsAreThoseOfTransformers)
   EXPECT_LT(relative_error(router.weights, golden("weights")), kRouterGolden);
 
   RouterTotals totals(experts);
-  totals.add(router.forward_op());
+  totals.add(router.view(), k);
   const RouterLoad load = router_load(totals);
   const double balance_loss = double{get(golden("balance_loss"), 0)};
   const double z_loss = double{get(golden("z_loss"), 0)};

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <vector>
 
+#include "model/instruments.h"
 #include "ops/route.h"
 #include "support/tensors.h"
 
@@ -24,7 +25,7 @@ struct Router {
   std::unique_ptr<Context> ctx;
   RouterFunction function;
   Tensor logits, bias, documents, weights, experts, counts, probability_sums, statistics;
-  Tensor dlogits, dweights, balance;
+  Tensor dropped, dlogits, dweights, balance;
   float z = 0.03F;
 
   Router(Isa isa, const RouterSetup& setup) : ctx(cpu_context(isa)), function(setup.function) {
@@ -39,6 +40,7 @@ struct Router {
     counts = memory.empty(sums, DType::i32);
     probability_sums = memory.empty(sums);
     statistics = memory.empty({RouterForward::kStatistics});
+    dropped = memory.zeros({1}, DType::i32);
     dlogits = memory.empty(logits.shape());
     dweights = memory.normal("dweights", weights.shape());
     balance = memory.normal("balance", sums);
@@ -78,6 +80,13 @@ struct Router {
             .documents = documents,
             .function = function,
             .z = z};
+  }
+  /// As instruments see it; nothing is dropped.
+  RouterView view() const {
+    return {.counts = counts,
+            .probability_sums = probability_sums,
+            .statistics = statistics,
+            .dropped = dropped};
   }
   void forward() const { run(*ctx, forward_op()); }
   void backward() const { run(*ctx, backward_op()); }
