@@ -33,7 +33,8 @@ INSTANTIATE_TEST_SUITE_P(
                                      "learned_headwise", "self_silu", "state_value",
                                      "state_value_headwise", "first_dims", "output_norm",
                                      "sink_learned", "sink_off_by_one", "sandwich_clip",
-                                     "gated_norm"),
+                                     "gated_norm", "moe", "moe_shared_gate", "moe_sigmoid",
+                                     "moe_unnormalized", "moe_collapsed", "moe_ties"),
                      testing::ValuesIn(isas())),
     [](const auto& one) {
       return std::string(std::get<0>(one.param)) + "_" +

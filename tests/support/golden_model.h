@@ -47,6 +47,11 @@ struct Loaded {
       EXPECT_EQ(from.shape(), state.spec.shape) << state.spec.name;
       std::copy_n(from.as<float>(), from.numel(), state.master.as<float>());
     }
+    for (const Buffer& buffer : run.store.buffers()) {
+      if (!buffer.spec.saved) continue;
+      const ConstTensor from = golden.file.tensor(buffer.spec.name);
+      std::copy_n(from.as<float>(), from.numel(), buffer.values.as<float>());
+    }
     refresh_working(run.ctx, run.store);
     const std::int64_t tokens = golden.batch.tokens.numel();
     losses = {.loss = run.tables.allocate("loss", DType::f32, {tokens}),
