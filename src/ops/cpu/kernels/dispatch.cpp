@@ -83,15 +83,28 @@ class TokenRows {
   std::size_t size_ = 0;
 };
 
-template <class T>
+/// Copies a row, and fetches the line of `next` that corresponds to each line it writes. Rows lie
+/// apart, so that no hardware foresees the next one.
+void copy_row(std::byte* to, const std::byte* from, std::int64_t bytes, const std::byte* next) {
+  constexpr std::int64_t kLine = 64;
+  std::int64_t i = 0;
+  for (; i + kLine <= bytes; i += kLine) {
+    __builtin_prefetch(next + i, 1);
+    std::memcpy(to + i, from + i, kLine);
+  }
+  std::memcpy(to + i, from + i, static_cast<std::size_t>(bytes - i));
+}
+
 void permute(const Permute& op) {
-  const std::int64_t h = op.x.dim(1);
+  const std::int64_t k = op.rows.dim(1), bytes = op.x.dim(1) * size_of(op.x.dtype());
+  const auto* rows = op.rows.as<std::int32_t>();
+  const auto* x = static_cast<const std::byte*>(op.x.data());
+  auto* y = static_cast<std::byte*>(op.y.data());
   parallel_ranges(op.x.dim(0), kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t t = begin; t < end; ++t) {
-      const T* x = op.x.as<T>() + t * h;
-      for (T* row : TokenRows(op.y.as<T>(), h, op.rows, t)) {
-        std::memcpy(row, x, static_cast<std::size_t>(h) * sizeof(T));
-      }
+    for (std::int64_t i = begin * k; i < end * k; ++i) {
+      if (rows[i] < 0) continue;
+      const bool more = i + 1 < end * k && rows[i + 1] >= 0;
+      copy_row(y + rows[i] * bytes, x + i / k * bytes, bytes, y + rows[more ? i + 1 : i] * bytes);
     }
   });
 }
@@ -102,10 +115,12 @@ void unpermute(const Unpermute& op) {
   parallel_ranges(op.y.dim(0), kGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const TokenRows rows(op.x.as<T>(), h, op.rows, t);
+      const TokenRows next(op.x.as<T>(), h, op.rows, t + 1 < end ? t + 1 : t);
       const T* base = op.base ? op.base.as<T>() + t * h : nullptr;
       T* y = op.y.as<T>() + t * h;
       for_lanes(h, [&](std::int64_t i, auto lanes) {
         F32 sum = base != nullptr ? load(base + i, lanes) : F32{};
+        for (const T* row : next) __builtin_prefetch(row + i);
         for (const T* row : rows) sum += load(row + i, lanes);
         store(y + i, sum, lanes);
       });
@@ -122,7 +137,7 @@ void cpu_kernel<kIsa>(const ExpertPlan& op, Context& ctx) {
 
 template <>
 void cpu_kernel<kIsa>(const Permute& op, Context&) {
-  for_float_type(op.x.dtype(), [&]<class T>() { permute<T>(op); });
+  permute(op);
 }
 
 template <>
