@@ -4,8 +4,7 @@
   python3 scripts/make-ablations.py
 
 Rows are described once, in ROWS; what a row changes is the same at both sizes. Plain Python, no packages.
-`tiny` trains on a laptop's CPU; `paper` has the attention of the paper's table 1: 24 layers, hidden size 2048,
-32 query and 4 key/value heads of width 128.
+`tiny` is dense and trains on a laptop's CPU; `paper` is the 15A2B mixture of experts of the paper's table 1.
 """
 
 import pathlib
@@ -60,45 +59,10 @@ metrics:
   log_interval: 100
 """,
     "paper": """\
-# The ungated baseline that every file of this folder changes in one point: the attention of the paper's 15A2B model
-# (arXiv 2505.06708, tables 1 and 7) with its learning rate, batch and length. The feed-forward layer is dense, as wide
-# as the eight experts that a token takes. Written by scripts/make-ablations.py.
+# The ungated baseline that every file of this folder changes in one point: the paper's 15A2B model.
+# Written by scripts/make-ablations.py.
+extends: ../../moe-15b.yaml
 name: ablation-paper-baseline
-
-model:
-  vocab_size: 152064
-  hidden_size: 2048
-  num_hidden_layers: 24
-  num_attention_heads: 32
-  num_key_value_heads: 4
-  head_dim: 128
-  intermediate_size: 6144
-  max_position_embeddings: 4096
-  tie_word_embeddings: false
-  attention:
-    gate:
-      position: none
-
-training:
-  steps: 100000
-  seq_len: 4096
-  micro_batch_size: 1
-  global_batch_size: 1024
-  precision: bf16
-  recompute: cheap
-
-optimizer:
-  lr: 2e-3
-
-lr_scheduler:
-  decay: cosine
-  warmup_steps: 1000
-  min_lr: 3e-5
-
-data:
-  train: data/train
-  validation: data/validation
-  tokenizer: data/tokenizer.json
 """,
 }
 
@@ -107,12 +71,14 @@ def gate(**keys):
     return {"attention": {"gate": keys}}
 
 
-# File name: what it is, the rows of the paper that it stands for, what it changes in `model` (by size, if it differs).
+# File name: what it is, the rows of the paper that it stands for, what it changes in `model` (by size, if it differs; of one
+# size only if the other is not named).
 ROWS = {
     "kv-heads-8": ("Twice the key/value heads: parameters for parameters (k = 8).", "T1.2",
                    {"tiny": {"num_key_value_heads": 4}, "paper": {"num_key_value_heads": 8}}),
     "query-heads-48": ("Half more query heads: parameters for parameters (q = 48).", "T1.3",
                        {"tiny": {"num_attention_heads": 6}, "paper": {"num_attention_heads": 48}}),
+    "experts-132": ("Four more experts: parameters for parameters.", "T1.4", {"paper": {"moe": {"num_experts": 132}}}),
     "sdpa-elementwise": ("G1: a score for each element of the attention output.", "T1.5 T3.2 T4.2",
                          gate(position="sdpa")),
     "value-elementwise": ("G2: a score for each element of the values.", "T1.6 T3.3 T4.5", gate(position="value")),
@@ -177,7 +143,7 @@ ROWS = {
 
 # Parameters that the paper's table 1 says a row adds, in millions; tests/configs_test.cpp holds the files to them.
 ADDED = {
-    "kv-heads-8": "50", "query-heads-48": "201", "sdpa-elementwise": "201", "value-elementwise": "25",
+    "kv-heads-8": "50", "query-heads-48": "201", "experts-132": "400 (453)", "sdpa-elementwise": "201", "value-elementwise": "25",
     "key-elementwise": "25", "query-elementwise": "201", "output-elementwise": "100", "sdpa-headwise": "1.6",
     "value-headwise": "0.2", "sdpa-head-shared": "201", "value-head-shared": "25", "sdpa-additive-silu": "201",
     "sdpa-silu": "201",
@@ -216,16 +182,17 @@ def write_index():
     lines = [
         "# Ablations", "",
         "Written by `scripts/make-ablations.py`. One file per row of the tables of arXiv 2505.06708 (T1.5 is row 5 of table 1) and per",
-        "comparison arm (arm), each at two sizes: `tiny/` trains on a laptop's CPU, `paper/` has the attention of the paper's 15A2B",
-        "model, with a dense feed-forward layer as wide as the eight experts that a token takes. Every file changes `baseline.yaml`",
-        "(T1.1, T3.1, T4.1, T6.1) in one point. `+M` is what table 1 says a row adds, in millions of parameters.", "",
+        "comparison arm (arm), each at two sizes: `tiny/` is dense and trains on a laptop's CPU, `paper/` is the paper's 15A2B",
+        "mixture of experts. Every file changes `baseline.yaml` (T1.1, T3.1, T4.1, T6.1) in one point. `+M` is what table 1 says a",
+        "row adds, in millions of parameters, and in brackets what its sizes give where that is something else.", "",
         "    headgate train configs/ablations/tiny/sdpa-elementwise.yaml", "",
         "| file | stands for | +M | what it is |", "|---|---|---|---|"]
     for name, (what, rows, _) in ROWS.items():
         lines.append(f"| `{name}.yaml` | {rows.replace(' ', ', ') if rows.startswith('T') else rows} | {ADDED.get(name, '')} | {what} |")
     lines += ["", "`table-2/` has the fourteen dense runs of table 2, which differ in depth, gate, learning rate and batch.", "",
-              "Not here: four more experts (T1.4), which needs mixture-of-experts layers, and the Switch Head rows with several experts",
-              "(T6.2 to T6.5), whose sizes the paper does not give."]
+              "`experts/` compares ways to balance the loads of experts, at the tiny size.", "",
+              "Not here: the Switch Head rows with several experts (T6.2 to T6.5), whose sizes the paper does not give. `experts-132`",
+              "is at the paper's size only: the tiny baseline has no experts."]
     (OUT / "README.md").write_text("\n".join(lines) + "\n")
 
 
@@ -234,7 +201,10 @@ def main():
         (OUT / size).mkdir(parents=True, exist_ok=True)
         (OUT / size / "baseline.yaml").write_text(text)
         for name, (what, rows, changes) in ROWS.items():
-            model = changes.get(size, changes)
+            by_size = bool(changes.keys() & BASELINE.keys())
+            if by_size and size not in changes:
+                continue
+            model = changes[size] if by_size else changes
             write(OUT / size / f"{name}.yaml", [f"{what} [{rows}]", "Written by scripts/make-ablations.py."],
                   {"extends": "baseline.yaml", "name": f"ablation-{size}-{name}", "model": model})
     write_index()

@@ -40,6 +40,7 @@ TEST(Configs, ThePapersModelsHaveThePapersSizes) {
   const std::pair<const char*, double> expected[] = {
       {"dense-1.7b-28l", 1720.8},              // paper
       {"dense-1.7b-48l", 1705.9},              // paper
+      {"moe-15b", 15577.9},                    // paper: 15.58B
       {"dense-1.7b-28l-elementwise", 1728.2},  // released checkpoint: FFN 5504
       {"dense-1.7b-28l-headwise", 1720.8 + 28 * 2048 * 16 / 1e6},
       {"dense-1.7b-48l-headwise", 1705.9 + 48 * 1536 * 16 / 1e6},
@@ -53,6 +54,12 @@ TEST(Configs, ThePapersModelsHaveThePapersSizes) {
   }
 }
 
+/// Both embeddings count, and of the experts the eight that a token takes.
+TEST(Configs, TheMixtureOfExpertsHasItsActiveParameters) {
+  EXPECT_NEAR(plan_of(HEADGATE_SOURCE_DIR "/configs/moe-15b.yaml").active_parameters / 1e9, 1.99,
+              0.005);
+}
+
 /// Elements of all parameters that the baseline of the folder does not have, in millions.
 double added_millions(const char* name) {
   const fs::path folder = HEADGATE_SOURCE_DIR "/configs/ablations/paper";
@@ -64,33 +71,27 @@ double added_millions(const char* name) {
 
 /// Column "+M" of table 1 of arXiv 2505.06708, with the digits that arithmetic adds.
 TEST(Configs, GatesAddThePapersParameters) {
-  const std::pair<const char*, double> expected[] = {{"kv-heads-8", 50.3},
-                                                     {"query-heads-48", 201.3},
-                                                     {"sdpa-elementwise", 201.3},
-                                                     {"value-elementwise", 25.2},
-                                                     {"key-elementwise", 25.2},
-                                                     {"query-elementwise", 201.3},
-                                                     {"output-elementwise", 100.7},
-                                                     {"sdpa-headwise", 1.57},
-                                                     {"value-headwise", 0.197},
-                                                     {"sdpa-head-shared", 201.3},
-                                                     {"value-head-shared", 25.2},
-                                                     {"sdpa-additive-silu", 201.3},
-                                                     {"sdpa-silu", 201.3},
-                                                     {"sdpa-self-silu", 0},
-                                                     {"sdpa-ns-sigmoid", 201.3},
-                                                     {"sdpa-group-norm", 0.0031},
-                                                     {"sdpa-input-independent", 0.098}};
+  const std::pair<const char*, double> expected[] = {
+      {"kv-heads-8", 50.3},          {"query-heads-48", 201.3},
+      {"experts-132", 453.2},        {"sdpa-elementwise", 201.3},
+      {"value-elementwise", 25.2},   {"key-elementwise", 25.2},
+      {"query-elementwise", 201.3},  {"output-elementwise", 100.7},
+      {"sdpa-headwise", 1.57},       {"value-headwise", 0.197},
+      {"sdpa-head-shared", 201.3},   {"value-head-shared", 25.2},
+      {"sdpa-additive-silu", 201.3}, {"sdpa-silu", 201.3},
+      {"sdpa-self-silu", 0},         {"sdpa-ns-sigmoid", 201.3},
+      {"sdpa-group-norm", 0.0031},   {"sdpa-input-independent", 0.098}};
   for (const auto& [name, millions] : expected)
     EXPECT_NEAR(added_millions(name), millions, millions < 2 ? 0.005 : 0.06) << name;
 }
 
-/// Every ablation has a file at both sizes.
+/// Every ablation has a file at both sizes; but the tiny baseline is dense and has no experts.
 TEST(Configs, AblationsComeInPairs) {
   const fs::path folder = HEADGATE_SOURCE_DIR "/configs/ablations";
   int files = 0;
   for (const auto& [here, there] : {std::pair("tiny", "paper"), std::pair("paper", "tiny")}) {
     for (const auto& entry : fs::directory_iterator(folder / here)) {
+      if (entry.path().stem() == "experts-132") continue;
       EXPECT_TRUE(fs::exists(folder / there / entry.path().filename())) << entry.path();
       ++files;
     }
@@ -113,7 +114,11 @@ TEST(Configs, TinyAblationsTrain) {
                     .positions = memory.integers(positions),
                     .documents = memory.integers({0, kTokens}),
                     .longest = kTokens};
-  for (const auto& entry : fs::directory_iterator(HEADGATE_SOURCE_DIR "/configs/ablations/tiny")) {
+  const fs::path folder = HEADGATE_SOURCE_DIR "/configs/ablations";
+  std::vector<fs::directory_entry> entries;
+  for (const char* of : {"tiny", "experts"})
+    std::ranges::copy(fs::directory_iterator(folder / of), std::back_inserter(entries));
+  for (const auto& entry : entries) {
     RunConfig config = load_config<RunConfig>(entry.path().string()).value;
     config.training.seq_len = kTokens;
     config.training.micro_batch_size = config.training.global_batch_size = 1;

@@ -14,7 +14,7 @@ namespace {
 struct BenchOptions {
   ConfigOptions config;
   std::vector<std::string> sizes{"tiny", "small"};
-  std::string precision, op;
+  std::string precision, op, against;
   std::int64_t steps = 10, warmup = 3;
   int threads = 0;
   bool instruments = false, json = false;
@@ -118,8 +118,32 @@ void print_json(const std::string& size, DType dtype, const BenchResult& result)
   fmt::print("{}\n", row.dump());
 }
 
+/// Steps of a config or size in turns with those of another.
+void compare(const RunConfig& config, const BenchOptions& options, const CpuInfo& cpu) {
+  RunConfig other = options.against.ends_with(".yaml")
+                        ? load_config<RunConfig>(options.against).value
+                        : bench_config(options.against);
+  other.training.precision = config.training.precision;
+  const StepRatio result = bench_ratio(config, other, cpu, options.warmup, options.steps);
+  if (options.json) {
+    const nlohmann::ordered_json row = {{"config", config.name},
+                                        {"against", other.name},
+                                        {"threads", num_threads()},
+                                        {"ms", result.seconds * 1e3},
+                                        {"against_ms", result.other_seconds * 1e3},
+                                        {"ratio", result.ratio},
+                                        {"least_ratio", result.least},
+                                        {"most_ratio", result.most}};
+    return fmt::print("{}\n", row.dump());
+  }
+  fmt::print("{} {:.1f} ms/step, {} {:.1f} ms/step: {:.2f} times ({:.2f} to {:.2f})\n", config.name,
+             result.seconds * 1e3, other.name, result.other_seconds * 1e3, result.ratio,
+             result.least, result.most);
+}
+
 void bench(RunConfig config, const BenchOptions& options, const CpuInfo& cpu) {
   if (!options.precision.empty()) config.training.precision = parse_precision(options.precision);
+  if (!options.against.empty()) return compare(config, options, cpu);
   const auto result =
       bench_training(config, cpu, options.warmup, options.steps, options.instruments);
   const DType dtype = compute_dtype(config.training.precision, cpu);
@@ -134,9 +158,12 @@ void add_bench(CLI::App& app) {
   const auto options = std::make_shared<BenchOptions>();
   options->config.add_to(*command, false);
   command->add_option("--size", options->sizes,
-                      "tiny, small, medium; peak memory is the process's, so measure it alone");
+                      "tiny, small, medium, tiny-moe, small-moe; peak memory is the process's, so "
+                      "measure it alone");
+  command->add_option("--against", options->against,
+                      "Also step a second size or config file, in turns, and give the ratio");
   command->add_option("--op", options->op,
-                      "grouped_linear: this op by itself, against a dense one");
+                      "grouped_linear or moe: this op or layer by itself, against a dense one");
   command->add_option("--precision", options->precision, "auto, f32 or bf16");
   command->add_option("--steps", options->steps, "measured steps")->check(CLI::PositiveNumber);
   command->add_option("--warmup", options->warmup, "steps before")->check(CLI::NonNegativeNumber);

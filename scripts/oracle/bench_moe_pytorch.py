@@ -5,13 +5,18 @@
 
 The layer is a loop over experts, as in Hugging Face's models: softmax over the router's logits, top-k, weights that sum to 1,
 and for each expert index_select of its rows, SwiGLU of one product for gate and up, and index_add. `loop_products` are the
-products alone, on rows that lie in the order of experts. Prints one JSON line with medians and least times. Needs torch. For
-a fair figure set OMP_NUM_THREADS, and preload an allocator such as tcmalloc.
+products alone, on rows that lie in the order of experts. Prints one JSON line with medians and least times. With --headgate the
+project's own layer of that size is measured in turns with PyTorch's, and their ratio is printed:
+
+  python scripts/oracle/bench_moe_pytorch.py --headgate build/release/tools/headgate --rounds 5
+
+Needs torch. For a fair figure set OMP_NUM_THREADS and OMP_WAIT_POLICY=passive, and preload an allocator such as tcmalloc.
 """
 
 import argparse
 import json
 import statistics
+import subprocess
 import time
 
 import torch
@@ -62,6 +67,17 @@ def times(call, steps):
     return {"ms": statistics.median(seconds) * 1e3, "least_ms": min(seconds) * 1e3}
 
 
+def headgate(a):
+    """The project's own figures for the layer of these sizes."""
+    words = [a.headgate, "bench", "--op", "moe", "--json", "--steps", str(a.steps), "--threads", str(a.threads),
+             "--precision", a.precision]
+    for line in subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines():
+        row = json.loads(line)
+        if row["size"] == f"top-{a.top_k} of {a.experts}, hidden {a.hidden}, width {a.width}" and a.tokens == 4096:
+            return row["ms"]
+    raise SystemExit("headgate bench --op moe does not measure this size")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=4096)
@@ -72,6 +88,8 @@ def main():
     parser.add_argument("--precision", default="f32", choices=["f32", "bf16"], help="bf16: autocast")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--headgate", metavar="PROGRAM", help="measure it in turns, and print the ratio")
+    parser.add_argument("--rounds", type=int, default=5, help="of both, with --headgate")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
@@ -85,6 +103,13 @@ def main():
         y.backward(dy)
         for p in [x, *layer.parameters()]:
             p.grad = None
+
+    if a.headgate:
+        rounds = [(times(step, a.steps)["least_ms"], headgate(a)) for _ in range(a.rounds)]
+        ratios = [torch_ms / ours for torch_ms, ours in rounds]
+        print(json.dumps({"torch": torch.__version__, "threads": a.threads, "precision": a.precision, "rounds_ms": rounds,
+                          "ratio": statistics.median(ratios), "least_ratio": min(ratios), "most_ratio": max(ratios)}))
+        return
 
     rows = a.tokens * a.top_k
     counts = [rows * (e + 1) // a.experts - rows * e // a.experts for e in range(a.experts)]

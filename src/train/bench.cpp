@@ -3,14 +3,9 @@
 #include <algorithm>
 
 #include "core/clock.h"
-#include "core/random.h"
-#include "data/packer.h"
-#include "data/tokenizer.h"
 #include "ops/linear.h"
-#include "train/instrument_rows.h"
+#include "train/bench_steps.h"
 #include "train/machine.h"
-#include "train/metrics.h"
-#include "train/optimizer.h"
 
 namespace hg {
 namespace {
@@ -18,112 +13,22 @@ namespace {
 struct Size {
   std::string_view name;
   std::int64_t layers, hidden, heads, kv_heads, head_dim, ffn, vocab, seq_len, sequences;
+  std::int64_t experts = 0, top_k = 0;  // which together are as wide as a dense layer
 };
 constexpr Size kSizes[] = {
     {"tiny", 4, 128, 4, 4, 32, 384, 256, 256, 16},
     {"small", 6, 384, 6, 2, 64, 1024, 4096, 512, 8},
+    {"tiny-moe", 4, 128, 4, 4, 32, 384, 256, 256, 16, 8, 2},
+    {"small-moe", 6, 384, 6, 2, 64, 1024, 4096, 512, 8, 32, 4},
     {"medium", 12, 768, 12, 4, 64, 2048, 32000, 1024, 4},
-};
-
-/// Sequences of random tokens, a document each.
-HostBatch random_batch(const RunConfig& config, std::uint64_t index) {
-  const std::int64_t length = config.training.seq_len;
-  const std::int64_t tokens = length * config.training.micro_batch_size;
-  const RandomStream stream(1, "bench tokens");
-  const auto token = [&](std::int64_t i) {
-    const std::uint64_t bits =
-        stream.bits(index * static_cast<std::uint64_t>(tokens + 1) + static_cast<std::uint64_t>(i));
-    return static_cast<std::int32_t>(bits % static_cast<std::uint64_t>(config.model.vocab_size));
-  };
-  HostBatch batch(tokens);
-  batch.longest = length;
-  for (std::int64_t t = 0; t < tokens; ++t) {
-    batch.tokens.push_back(token(t));
-    batch.targets.push_back(token(t + 1));
-    batch.positions.push_back(static_cast<std::int32_t>(t % length));
-    if (t % length == 0) batch.documents.push_back(static_cast<std::int32_t>(t));
-  }
-  batch.documents.push_back(static_cast<std::int32_t>(tokens));
-  return batch;
-}
-
-double mean(const Tensor& values) {
-  double sum = 0;
-  for (std::int64_t i = 0; i < values.numel(); ++i) sum += double{values.as<float>()[i]};
-  return sum / static_cast<double>(values.numel());
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
-
-/// A model that steps through the same few batches again and again.
-class Steps {
- public:
-  Steps(const RunConfig& config, const CpuInfo& cpu, const StepPlan& plan)
-      : config_(config),
-        tokens_(config.training.micro_batch_size * config.training.seq_len),
-        run_(make_training_model(config, cpu, plan)),
-        losses_(allocate_losses(run_->tables, tokens_)) {
-    run_->store.initialize(1);
-    refresh_working(run_->ctx, run_->store);
-    for (std::uint64_t i = 0; i < 8; ++i) batches_.push_back(random_batch(config, i));
-  }
-
-  Instruments make_instruments() { return {config_.model, tokens_, run_->tables}; }
-  double loss() const { return mean(losses_.loss); }
-
-  /// Seconds of one more step, whose ops go into a trace if there is one.
-  double next(Trace* trace, const Instruments* look = nullptr) {
-    run_->ctx.trace = trace;
-    const auto start = Clock::now();
-    const HostBatch& batch = batches_[static_cast<std::size_t>(steps_++) % batches_.size()];
-    run_->model.forward_backward(run_->ctx, batch.view(), config_.training.recompute, 0, false,
-                                 losses_, look);
-    const auto tokens = static_cast<double>(tokens_);
-    const double norm = gradient_norm(run_->ctx, run_->store) / tokens;
-    const double scale = std::min(1.0, config_.training.max_grad_norm / norm) / tokens;
-    adamw_step(run_->ctx, run_->store, config_.optimizer, config_.optimizer.lr, scale, steps_);
-    if (look != nullptr) make_row(*look, scale);
-    return seconds_since(start);
-  }
-
-  /// Seconds of what a look with details makes beside the row.
-  double details(const Instruments& look) const {
-    const auto tokenizer = load_tokenizer("byte");
-    std::vector<std::int32_t> ids = batches_.front().tokens;
-    for (std::int32_t& id : ids) id %= static_cast<std::int32_t>(tokenizer->vocab_size());
-    const auto start = Clock::now();
-    gate_histograms(look);
-    instrument_details(look, ids, *tokenizer)
-        .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    return seconds_since(start);
-  }
-
- private:
-  /// The row of a look, as InstrumentsHook makes it.
-  void make_row(const Instruments& look, double scale) {
-    MetricRow row{.step = steps_, .kind = "instruments", .values = instrument_summary(look)};
-    const auto updates = measure_updates(run_->ctx, run_->store, config_.optimizer,
-                                         config_.optimizer.lr, scale, steps_);
-    std::ranges::move(update_summary(updates), std::back_inserter(row.values));
-    json_line(row);
-  }
-
-  const RunConfig& config_;
-  std::int64_t tokens_;
-  std::unique_ptr<RunModel> run_;
-  TokenLosses losses_;
-  std::vector<HostBatch> batches_;
-  std::int64_t steps_ = 0;
 };
 
 }  // namespace
 
 RunConfig bench_config(std::string_view name) {
   const auto* size = std::ranges::find(kSizes, name, &Size::name);
-  HG_CHECK(size != std::end(kSizes), "bench size '{}', expected tiny, small or medium", name);
+  HG_CHECK(size != std::end(kSizes),
+           "bench size '{}', expected tiny, small, medium, tiny-moe or small-moe", name);
   RunConfig config;
   config.name = std::string(name);
   config.model.vocab_size = size->vocab;
@@ -133,6 +38,13 @@ RunConfig bench_config(std::string_view name) {
   config.model.num_key_value_heads = size->kv_heads;
   config.model.head_dim = size->head_dim;
   config.model.intermediate_size = size->ffn;
+  if (size->experts > 0) {
+    config.model.moe.num_experts = size->experts;
+    config.model.moe.top_k = size->top_k;
+    config.model.moe.expert_intermediate_size = size->ffn / size->top_k;
+    config.model.moe.aux_loss_coef = 1e-2;
+    config.model.moe.z_loss_coef = 1e-3;
+  }
   config.model.max_position_embeddings = size->seq_len;
   config.model.tie_word_embeddings = false;
   config.training.seq_len = size->seq_len;
@@ -186,7 +98,7 @@ BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int
   const StepPlan plan = plan_step(config, cpu);
   result.planned = plan.total_bytes();
   result.flops = plan.trace.total().cost.flops;
-  Steps run(config, cpu, plan);
+  BenchSteps run(config, cpu, plan);
   std::optional<Instruments> look;
   if (instruments) {
     look.emplace(run.make_instruments());
@@ -220,6 +132,24 @@ BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int
       result.seconds;
   result.peak_rss = peak_rss_bytes();
   return result;
+}
+
+StepRatio bench_ratio(const RunConfig& config, const RunConfig& other, const CpuInfo& cpu,
+                      std::int64_t warmup, std::int64_t steps) {
+  BenchSteps run(config, cpu, plan_step(config, cpu)), against(other, cpu, plan_step(other, cpu));
+  std::vector<double> seconds, other_seconds, ratios;
+  for (std::int64_t i = -warmup; i < steps; ++i) {
+    const double a = run.next(nullptr), b = against.next(nullptr);
+    if (i < 0) continue;
+    seconds.push_back(a);
+    other_seconds.push_back(b);
+    ratios.push_back(a / b);
+  }
+  return {.seconds = median(seconds),
+          .other_seconds = median(other_seconds),
+          .ratio = median(ratios),
+          .least = std::ranges::min(ratios),
+          .most = std::ranges::max(ratios)};
 }
 
 }  // namespace hg

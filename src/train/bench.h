@@ -9,8 +9,9 @@
 
 namespace hg {
 
-/// A built-in benchmark size: tiny, small or medium; throws for another name. All are gated
-/// elementwise, 4096 tokens a step, with an untied head.
+/// A built-in benchmark size: tiny, small or medium; tiny-moe or small-moe, with experts of which a
+/// token takes as many parameters as there are in the dense layers of tiny and small; throws for
+/// another name. All are gated elementwise, 4096 tokens a step, with an untied head.
 RunConfig bench_config(std::string_view size);
 
 /// What it costs to look at a step as metrics.instrument_interval has it, with every instrument.
@@ -45,5 +46,13 @@ double measure_gemm_ceiling(const CpuInfo& cpu, DType dtype);
 /// `instruments` as many again, in turns with them, that are looked at.
 BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int64_t warmup,
                            std::int64_t steps, bool instruments = false);
+
+/// Steps of two models in turns, so that both meet the same neighbours.
+struct StepRatio {
+  double seconds, other_seconds;  // of a step: medians
+  double ratio, least, most;      // seconds over other_seconds, step by step: the median, extremes
+};
+StepRatio bench_ratio(const RunConfig& config, const RunConfig& other, const CpuInfo& cpu,
+                      std::int64_t warmup, std::int64_t steps);
 
 }  // namespace hg

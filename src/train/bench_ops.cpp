@@ -9,16 +9,12 @@
 #include "core/random.h"
 #include "ops/grouped_linear.h"
 #include "ops/linear.h"
+#include "train/bench_moe.h"
 
 namespace hg {
 namespace {
 
-/// The two products of a layer of experts, tokens times top_k rows each.
-struct Experts {
-  std::string_view name;
-  std::int64_t tokens, top_k, experts, hidden, width;
-};
-constexpr Experts kSizes[] = {
+constexpr BenchExperts kSizes[] = {
     {"top-2 of 8, hidden 256, width 352", 4096, 2, 8, 256, 352},
     {"top-8 of 64, hidden 512, width 128", 4096, 8, 64, 512, 128},
 };
@@ -124,9 +120,14 @@ class Products {
 }  // namespace
 
 std::vector<OpTiming> bench_op(std::string_view op, const CpuInfo& cpu, DType dtype, int rounds) {
-  HG_CHECK(op == "grouped_linear", "bench op '{}', expected grouped_linear", op);
+  HG_CHECK(op == "grouped_linear" || op == "moe", "bench op '{}', expected grouped_linear or moe",
+           op);
   std::vector<OpTiming> timings;
-  for (const Experts& size : kSizes) {
+  for (const BenchExperts& size : kSizes) {
+    if (op == "moe") {
+      timings.push_back(bench_moe(size, cpu, dtype, rounds));
+      continue;
+    }
     const std::int64_t rows = size.tokens * size.top_k;
     for (const auto& [part, n, k] : {std::tuple{"gate and up", 2 * size.width, size.hidden},
                                      std::tuple{"down", size.hidden, size.width}}) {

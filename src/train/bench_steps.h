@@ -1,0 +1,42 @@
+// Training steps on random tokens, to be timed.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "data/packer.h"
+#include "train/config.h"
+#include "train/run_model.h"
+
+namespace hg {
+
+/// The middle value; of an even number, the upper one of the two.
+double median(std::vector<double> values);
+
+/// A model that steps through the same few batches again and again.
+class BenchSteps {
+ public:
+  BenchSteps(const RunConfig& config, const CpuInfo& cpu, const StepPlan& plan);
+
+  Instruments make_instruments() { return {config_.model, tokens_, run_->tables}; }
+  /// Mean of the last batch, in nats.
+  double loss() const;
+
+  /// Seconds of one more step, whose ops go into a trace if there is one: a micro-batch, the
+  /// optimizer, and with a look the row that it makes.
+  double next(Trace* trace, const Instruments* look = nullptr);
+  /// Seconds of what a look with details makes beside the row.
+  double details(const Instruments& look) const;
+
+ private:
+  void make_row(const Instruments& look, double scale);
+
+  const RunConfig& config_;
+  std::int64_t tokens_;
+  std::unique_ptr<RunModel> run_;
+  TokenLosses losses_;
+  std::vector<HostBatch> batches_;
+  std::int64_t steps_ = 0;
+};
+
+}  // namespace hg
