@@ -7,6 +7,7 @@
 #include "data/packer.h"
 #include "data/tokenizer.h"
 #include "ops/linear.h"
+#include "train/gate_rows.h"
 #include "train/instrument_rows.h"
 #include "train/machine.h"
 #include "train/metrics.h"
