@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
   hg::tools::add_train(app);
   hg::tools::add_generate(app);
   hg::tools::add_inspect_attention(app);
+  hg::tools::add_inspect_experts(app);
   hg::tools::add_probe(app);
   hg::tools::add_data(app);
   hg::tools::add_config(app);

@@ -40,6 +40,11 @@ std::int64_t JsonView::integer(std::int64_t least, std::int64_t most) const {
   return value_.get<std::int64_t>();
 }
 
+double JsonView::number() const {
+  if (!value_.is_number()) reject("a number");
+  return value_.get<double>();
+}
+
 void JsonView::expect(const json& wanted) const {
   if (value_ != wanted) reject(wanted.dump());
 }

@@ -24,6 +24,7 @@ class JsonView {
   bool boolean() const;
   bool boolean_or(bool absent) const { return is_null() ? absent : boolean(); }
   std::int64_t integer(std::int64_t least, std::int64_t most) const;
+  double number() const;
 
   /// Throws unless the value is this one.
   void expect(const nlohmann::json& wanted) const;

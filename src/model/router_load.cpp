@@ -45,35 +45,46 @@ void RouterTotals::add(const RouterTotals& other) {
   largest_logit = std::max(largest_logit, other.largest_logit);
 }
 
-RouterLoad router_load(const RouterTotals& totals) {
+namespace {
+
+double sum_of(const std::vector<std::int64_t>& choices) {
+  return static_cast<double>(std::accumulate(choices.begin(), choices.end(), std::int64_t{0}));
+}
+
+}  // namespace
+
+std::vector<double> relative_loads(const RouterTotals& totals) {
   HG_CHECK(totals.tokens > 0, "the load of a router that saw no tokens is not defined");
-  const auto experts = static_cast<double>(totals.choices.size());
+  const double ideal = sum_of(totals.choices) / static_cast<double>(totals.choices.size());
+  std::vector<double> loads;
+  for (const std::int64_t choices : totals.choices)
+    loads.push_back(static_cast<double>(choices) / ideal);
+  return loads;
+}
+
+RouterLoad router_load(const RouterTotals& totals) {
+  const std::vector<double> loads = relative_loads(totals);
+  const auto experts = static_cast<double>(loads.size());
   const auto tokens = static_cast<double>(totals.tokens);
-  const auto choices =
-      static_cast<double>(std::accumulate(totals.choices.begin(), totals.choices.end(), 0LL));
-  RouterLoad load{.max_load = 0,
-                  .min_load = experts,
-                  .max_violation = 0,
+  RouterLoad load{.max_load = std::ranges::max(loads),
+                  .min_load = std::ranges::min(loads),
+                  .max_violation = std::ranges::max(loads) - 1,
                   .load_cv = 0,
                   .load_entropy = 0,
                   .dead_experts = 0,
-                  .dropped = static_cast<double>(totals.dropped) / choices,
+                  .dropped = static_cast<double>(totals.dropped) / sum_of(totals.choices),
                   .top_probability = totals.top_probability / tokens,
                   .largest_logit = totals.largest_logit,
                   .balance_loss = 0,
                   .z_loss = totals.squared_lse / tokens};
   double squares = 0, entropy = 0;
-  for (std::size_t e = 0; e < totals.choices.size(); ++e) {
-    const double share = static_cast<double>(totals.choices[e]) / choices;
-    const double relative = share * experts;
-    load.max_load = std::max(load.max_load, relative);
-    load.min_load = std::min(load.min_load, relative);
-    load.dead_experts += relative < 0.01 ? 1 : 0;
-    load.balance_loss += experts * share * totals.probability_sums[e] / tokens;
-    squares += (relative - 1) * (relative - 1);
+  for (std::size_t e = 0; e < loads.size(); ++e) {
+    const double share = loads[e] / experts;
+    load.dead_experts += loads[e] < kDeadLoad ? 1 : 0;
+    load.balance_loss += loads[e] * totals.probability_sums[e] / tokens;
+    squares += (loads[e] - 1) * (loads[e] - 1);
     if (share > 0) entropy -= share * std::log(share);
   }
-  load.max_violation = load.max_load - 1;
   load.load_cv = std::sqrt(squares / experts);
   load.load_entropy = experts > 1 ? entropy / std::log(experts) : 1;  // one expert is even
   return load;

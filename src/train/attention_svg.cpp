@@ -1,42 +1,19 @@
 #include "train/attention_svg.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "core/check.h"
+#include "train/svg.h"
 #include "train/token_label.h"
 
 namespace hg {
 namespace {
 
+using svg::append, svg::kViridis;
+
 constexpr int kLevels = 64;
 constexpr std::size_t kLabelColumns = 12;
-
-/// viridis (van der Walt and Smith, 2015, CC0) at 0, 1/9, ... 1; between them it is almost linear.
-constexpr std::array<std::array<int, 3>, 10> kViridis = {{{68, 1, 84},
-                                                          {72, 40, 120},
-                                                          {62, 74, 137},
-                                                          {49, 104, 142},
-                                                          {38, 130, 142},
-                                                          {31, 158, 137},
-                                                          {53, 183, 121},
-                                                          {109, 205, 89},
-                                                          {180, 222, 44},
-                                                          {253, 231, 37}}};
-
-std::string color_of(int level) {
-  const double at = 9.0 * level / (kLevels - 1);
-  const auto low = std::min<std::size_t>(static_cast<std::size_t>(at), 8);
-  std::array<int, 3> color;
-  for (std::size_t c = 0; c < 3; ++c) {
-    const double step = kViridis[low + 1][c] - kViridis[low][c];
-    color[c] = static_cast<int>(std::lround(kViridis[low][c] + (at - double(low)) * step));
-  }
-  return fmt::format("#{:02x}{:02x}{:02x}", color[0], color[1], color[2]);
-}
 
 int level_of(float value) {
   return std::clamp(static_cast<int>(std::lround(value * (kLevels - 1))), 0, kLevels - 1);
@@ -102,11 +79,6 @@ struct Layout {
   std::int64_t height() const { return kTitle + side() + label + kGap; }
 };
 
-template <class... Args>
-void append(std::string& svg, fmt::format_string<Args...> format, Args&&... args) {
-  fmt::format_to(std::back_inserter(svg), format, std::forward<Args>(args)...);
-}
-
 std::int64_t columns_of(std::string_view label) {
   const auto begins = [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; };
   const std::int64_t characters = std::ranges::count_if(label, begins);  // "&lt;" is four: enough
@@ -114,16 +86,9 @@ std::int64_t columns_of(std::string_view label) {
 }
 
 void append_head(std::string& svg, const Layout& layout) {
-  append(svg,
-         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" "
-         "viewBox=\"0 0 {0} {1}\" font-family=\"DejaVu Sans Mono,Menlo,Consolas,monospace\" "
-         "font-size=\"12\" fill=\"#333\">\n<style>.m{{fill:none;shape-rendering:crispEdges}}",
-         std::max(Layout::kGap + layout.columns * layout.width(), Layout::kHeaderWidth),
-         Layout::kHeader + layout.rows * layout.height());
-  for (int level = 0; level < kLevels; ++level) {
-    append(svg, ".v{}{{stroke:{}}}", level, color_of(level));
-  }
-  append(svg, "</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
+  svg::begin(svg, std::max(Layout::kGap + layout.columns * layout.width(), Layout::kHeaderWidth),
+             Layout::kHeader + layout.rows * layout.height(),
+             ".m{fill:none;shape-rendering:crispEdges}" + svg::level_styles(kViridis, kLevels));
 }
 
 /// What every panel shows: both axes, keys below and read downwards, and the cells at level 0.
@@ -139,39 +104,20 @@ void append_shared(std::string& svg, const Layout& layout, std::span<const std::
   append_axis(-5, 1);
   append(svg, "</g><g transform=\"rotate(90)\">\n");
   append_axis(layout.side() + 5, -1);
-  append(svg, "</g></g>\n<path id=\"zero\" fill=\"{}\" d=\"M0 0", color_of(0));
+  append(svg, "</g></g>\n<path id=\"zero\" fill=\"{}\" d=\"M0 0", svg::color(kViridis, 0));
   for (std::int64_t i = 0; i < layout.tokens; ++i) append(svg, "h1v1");
   append(svg, "H0z\"/>\n</defs>\n");
 }
 
-void append_color_bar(std::string& svg) {
-  append(svg, "<g transform=\"translate({},14)\"><linearGradient id=\"viridis\">", Layout::kGap);
-  for (int i = 0; i < 10; ++i) {
-    append(svg, "<stop offset=\"{:.4f}\" stop-color=\"{}\"/>", i / 9.0, color_of(7 * i));
-  }
-  append(svg, "</linearGradient><rect width=\"240\" height=\"12\" fill=\"url(#viridis)\"/>\n");
+void append_legend(std::string& svg) {
+  append(svg, "<g transform=\"translate({},14)\">", Layout::kGap);
+  svg::append_color_bar(svg, "viridis", kViridis, 240);
   for (const int quarter : {0, 1, 2, 3, 4}) {
     append(svg, "<text x=\"{}\" y=\"26\" text-anchor=\"middle\" font-size=\"10\">{:g}</text>",
            60 * quarter, quarter / 4.0);
   }
   append(svg,
          "\n<text x=\"256\" y=\"10\">attention of a query (row) on a key (column)</text></g>\n");
-}
-
-/// A path of horizontal strokes for each level: the runs of cells that have it.
-std::array<std::string, kLevels> paths_of(std::span<const float> map, std::int64_t tokens) {
-  std::array<std::string, kLevels> paths;
-  for (std::int64_t query = 0; query < tokens; ++query) {
-    const auto row = map.subspan(static_cast<std::size_t>(query * tokens));
-    const auto level = [&](std::int64_t key) {
-      return level_of(row[static_cast<std::size_t>(key)]);
-    };
-    for (std::int64_t begin = 0, end = 0; begin <= query; begin = end) {
-      for (end = begin + 1; end <= query && level(end) == level(begin);) ++end;
-      append(paths[static_cast<std::size_t>(level(begin))], "M{} {}h{}", begin, query, end - begin);
-    }
-  }
-  return paths;
 }
 
 void append_panel(std::string& svg, const Layout& layout, std::int64_t index,
@@ -184,7 +130,11 @@ void append_panel(std::string& svg, const Layout& layout, std::int64_t index,
          "</text><use href=\"#labels\"/><g class=\"m\" transform=\"scale({})\"><use "
          "href=\"#zero\"/><g transform=\"translate(0,.5)\">\n",
          layout.cell);
-  const auto paths = paths_of(map, layout.tokens);
+  const auto paths = svg::level_paths(
+      kLevels, layout.tokens, [](std::int64_t query) { return query + 1; },
+      [&](std::int64_t key, std::int64_t query) {
+        return level_of(map[static_cast<std::size_t>(query * layout.tokens + key)]);
+      });
   for (std::size_t level = 1; level < paths.size(); ++level) {
     if (!paths[level].empty()) append(svg, "<path class=\"v{}\" d=\"{}\"/>\n", level, paths[level]);
   }
@@ -240,7 +190,7 @@ std::string attention_svg(const AttentionMaps& maps, Panels panels) {
   std::string svg;
   append_head(svg, layout);
   append_shared(svg, layout, labels);
-  append_color_bar(svg);
+  append_legend(svg);
   std::int64_t index = 0;
   for (std::int64_t layer = 0; layer < maps.layers; ++layer) {
     const std::int64_t number = number_of(maps.layer_numbers, layer);
@@ -254,7 +204,8 @@ std::string attention_svg(const AttentionMaps& maps, Panels panels) {
                    fmt::format("layer {}, head {}", number, number_of(maps.head_numbers, head)));
     }
   }
-  return svg + "</svg>\n";
+  svg::end(svg);
+  return svg;
 }
 
 }  // namespace hg

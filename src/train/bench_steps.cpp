@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "core/random.h"
 #include "data/tokenizer.h"
+#include "train/gate_rows.h"
 #include "train/instrument_rows.h"
 #include "train/metrics.h"
 #include "train/optimizer.h"

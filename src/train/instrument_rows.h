@@ -1,5 +1,5 @@
-// What instruments saw, as metrics: a summary for every sink, and the details of every head for
-// instruments.jsonl. docs/metrics.md defines the names.
+// What instruments saw, as metrics: a summary for every sink, and the details of every head and
+// expert for instruments.jsonl. docs/metrics.md defines the names.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -14,7 +14,7 @@
 namespace hg {
 
 /// Values of all layers together, and of each layer those that a person follows. Scores of a gate
-/// that is not there are left out.
+/// and loads of experts that are not there are left out.
 std::vector<NamedValue> instrument_summary(const Instruments& instruments);
 
 /// Norms of gradients and weights, and updates relative to weights, by kind and by unit.
@@ -25,24 +25,5 @@ std::vector<NamedValue> update_summary(const std::vector<UpdateGroup>& groups);
 nlohmann::ordered_json instrument_details(const Instruments& instruments,
                                           std::span<const std::int32_t> tokens,
                                           const Tokenizer& tokenizer);
-
-/// Gate scores of each layer, all heads together; none without a gate.
-std::vector<NamedHistogram> gate_histograms(const Instruments& instruments);
-
-/// A token, its mean gate score, and how often it was seen.
-struct GatedToken {
-  std::int32_t id;
-  double score;
-  std::int64_t count;
-};
-
-/// The tokens with the lowest and with the highest mean scores, the extreme ones first.
-struct ExtremeTokens {
-  std::vector<GatedToken> closed, open;
-};
-
-/// At most `most` of each, among the tokens seen `least` times or more; ties by id.
-ExtremeTokens extreme_tokens(std::span<const std::int32_t> tokens, std::span<const float> scores,
-                             std::int64_t least, std::size_t most);
 
 }  // namespace hg

@@ -1,35 +1,49 @@
 #include "train/instruments_hook.h"
 
+#include "train/gate_rows.h"
+
 namespace hg {
 
-InstrumentsHook::InstrumentsHook(Sinks& sinks, const std::filesystem::path& details,
+InstrumentsHook::InstrumentsHook(Sinks& sinks, const std::filesystem::path& folder,
                                  const Tokenizer& tokenizer, const RunConfig& config, RunModel& run)
     : sinks_(sinks),
-      details_(details, AppendFile::Open::create_or_append),
+      details_(folder / "instruments.jsonl", AppendFile::Open::create_or_append),
       tokenizer_(tokenizer),
-      config_(config.metrics),
+      config_(config),
       instruments_(config.model, config.training.micro_batch_size * config.training.seq_len,
-                   run.tables) {}
+                   run.tables),
+      watch_(config.model.moe, config.training.micro_batch_size * config.training.seq_len) {
+  if (config.model.moe.num_experts > 0) watch_.see_history(folder / "metrics.jsonl");
+}
 
 void InstrumentsHook::before_step(Trainer& trainer) {
   const std::int64_t step = trainer.state().step + 1;
-  if (step % config_.instrument_interval == 0) trainer.look_with(instruments_);
+  if (step % config_.metrics.instrument_interval == 0) trainer.look_with(instruments_);
 }
 
 void InstrumentsHook::after_step(Trainer& trainer, const StepResult& result) {
-  if (result.step % config_.instrument_interval != 0) return;
+  if (result.step % config_.metrics.instrument_interval != 0) return;
   RunModel& run = trainer.model();
   std::vector<NamedValue> values = instrument_summary(instruments_);
   const auto updates = measure_updates(run.ctx, run.store, trainer.config().optimizer, result.lr,
                                        result.gradient_scale, result.step);
   std::ranges::move(update_summary(updates), std::back_inserter(values));
-  const bool details = result.step % config_.details_interval == 0;
+  const bool details = result.step % config_.metrics.details_interval == 0;
   MetricRow row = make_row(trainer, "instruments", std::move(values));
   if (details) {
     row.histograms = gate_histograms(instruments_);
     write_details(trainer);
   }
   write_row(sinks_, row);
+  warn_of_routing(trainer, row.values);
+}
+
+void InstrumentsHook::warn_of_routing(const Trainer& trainer, std::span<const NamedValue> values) {
+  const std::vector<RoutingAlarm> alarms = watch_.see(values);
+  if (alarms.empty()) return;
+  write_row(sinks_, trainer, "event",
+            {{"routing/layers_gone_wrong", static_cast<double>(alarms.size())}},
+            {{"routing goes wrong", describe(alarms, config_.model.moe)}});
 }
 
 void InstrumentsHook::write_details(const Trainer& trainer) {

@@ -8,6 +8,7 @@
 
 #include "core/check.h"
 #include "core/file.h"
+#include "train/json_lines.h"
 #include "train/metrics.h"
 
 namespace hg {
@@ -20,19 +21,6 @@ struct Row {
   LossPoint point;
   std::int64_t line;
 };
-
-/// Calls `f(line, number)` for each line that is not blank, without its end.
-void for_each_line(std::string_view text, auto&& f) {
-  std::int64_t number = 0;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    ++number;
-    if (line.find_first_not_of(" \t") != std::string_view::npos) f(line, number);
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-}
 
 LossSeries in_order(std::vector<Row> rows) {
   LossSeries series;
@@ -198,16 +186,13 @@ LossSeries parse_loss_table(std::string_view text, const std::string& name) {
 
 LossSeries parse_loss_json_lines(std::string_view text, const std::string& name) {
   std::vector<Row> rows;
-  LossSeries::Lines unfinished;
-  for_each_line(text, [&](std::string_view line, std::int64_t number) {
-    const std::string place = fmt::format("{}:{}", name, number);
-    const auto row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (row.is_discarded() && line.end() == text.end()) return unfinished.add(number);
-    HG_CHECK(!row.is_discarded(), "{}: is not JSON", place);
-    if (const auto point = read_json_row(row, place)) rows.push_back({*point, number});
-  });
+  const auto unfinished =
+      for_each_json_line(text, name, [&](const nlohmann::json& row, std::int64_t number) {
+        if (const auto point = read_json_row(row, fmt::format("{}:{}", name, number)))
+          rows.push_back({*point, number});
+      });
   LossSeries series = in_order(std::move(rows));
-  series.unfinished = unfinished;
+  if (unfinished) series.unfinished.add(*unfinished);
   return series;
 }
 

@@ -126,6 +126,11 @@ std::string console_line(const MetricRow& row) {
   if (const auto x = find(row, "attention/first_token"))
     line += fmt::format("  first_token: {:.1f}%", 100 * *x);
   if (const auto x = find(row, "activation/max")) line += fmt::format("  max_act: {:.1f}", *x);
+  if (const auto x = find(row, "moe/max_load")) line += fmt::format("  max_load: {:.2f}", *x);
+  if (const auto x = find(row, "moe/load_entropy"))
+    line += fmt::format("  load_entropy: {:.3f}", *x);
+  if (const auto x = find(row, "moe/dead_experts"))
+    line += fmt::format("  dead_experts: {:.0f}", *x);
   for (const auto& [name, text] : row.texts) line += fmt::format("  {}: {}", name, text);
   if (line.empty()) return line;
   const char* what = row.kind == "val" ? "validate " : row.kind == "instruments" ? "look " : "";

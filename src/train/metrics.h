@@ -102,7 +102,8 @@ class ConsoleSink : public MetricsSink {
 ///   step: 22  loss: 2.91027  grad_norm: 0.5926  memory: 9.46GiB(64.99%)  tps: 7,094  tflops: 0.51
 ///   mfu: 0.16%
 /// Rows of kind "val" start with "validate step:", those of kind "instruments" with "look step:"
-/// (mean gate score, first-token share, largest activation).
+/// (mean gate score, first-token share, largest activation; of experts the busiest one's load, the
+/// load entropy and how many are dead).
 std::string console_line(const MetricRow& row);
 
 }  // namespace hg

@@ -161,8 +161,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
     trainer.add(std::move(hook));
   }
   if (config.metrics.instrument_interval > 0) {
-    trainer.add(std::make_unique<InstrumentsHook>(sinks, options.folder / "instruments.jsonl",
-                                                  *tokenizer, config, *run));
+    trainer.add(std::make_unique<InstrumentsHook>(sinks, options.folder, *tokenizer, config, *run));
   }
   // Before the checkpoint, so that a run which resumes there has the rows of its step.
   trainer.add(std::make_unique<SpikeHook>(sinks, options.folder / "metrics.jsonl"));

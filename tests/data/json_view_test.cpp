@@ -34,6 +34,8 @@ TEST(JsonView, ErrorsNameFileAndKey) {
             "f.json: a is {\"b\":[1,\"two\"]}, expected an array");
   EXPECT_EQ(error_of([&] { root["absent"].boolean(); }),
             "f.json: absent is null, expected true or false");
+  EXPECT_EQ(root["a"]["b"][0].number(), 1);
+  EXPECT_EQ(error_of([&] { root["c"].number(); }), "f.json: c is true, expected a number");
   EXPECT_EQ(error_of([&] { root["c"].expect(false); }), "f.json: c is true, expected false");
   EXPECT_EQ(error_of([&] { root["c"].expect(true); }), "no error");
 }

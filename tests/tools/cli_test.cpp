@@ -11,11 +11,13 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "support/expert_run.h"
 #include "support/temp_folder.h"
 
 namespace hg::test {
 namespace {
 
+using testing::ContainsRegex;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
 
@@ -206,6 +208,37 @@ TEST_F(CliTest, InspectAttentionDrawsMapsAndPrintsNumbers) {
   expect_error(inspect + " --file " + write("long.txt", std::string(300, 'a')), "300 tokens");
   expect_error(inspect + " --checkpoint step-9", "no such checkpoint");
   expect_error("inspect-attention --run " + in("none"), "no such run folder");
+}
+
+TEST_F(CliTest, InspectExpertsDrawsAMapAndPrintsNumbers) {
+  const std::string run = write_expert_run(folder, three_looks()).string();
+  const Result result = headgate("inspect-experts " + run + " --out " + in("map.svg"));
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("step 300"));
+  EXPECT_THAT(result.output, ContainsRegex("layer 2 +3.78 +0.00 +1.6[0-9]+ +0.1[0-9]+ +1 "
+                                           "+0.00 % +0.400 +3.25"));
+  EXPECT_FALSE(fs::exists(folder / "run" / "experts.svg"));
+  const std::string picture = read_file(folder / "map.svg");
+  EXPECT_TRUE(picture.starts_with("<svg") && picture.ends_with("</svg>\n"));
+
+  const Result earlier = headgate("inspect-experts " + run + " --step 200");
+  EXPECT_EQ(earlier.exit_code, 0) << earlier.output;
+  EXPECT_THAT(earlier.output, HasSubstr("step 200"));
+  EXPECT_TRUE(fs::exists(folder / "run" / "experts.svg"));
+
+  expect_error("inspect-experts " + run + " --step 7", "there are steps 100 to 300 every 100");
+  expect_error("inspect-experts " + in("none"), "no such run folder");
+  expect_error("inspect-experts " + folder.path().string(), "instruments.jsonl: there is no such");
+  write_expert_run(folder, "{\"step\":1,\"layers\":[{}]}\n");
+  expect_error("inspect-experts " + run, "no look at layers of experts");
+  write_expert_run(folder, three_looks() + "{\n" + three_looks());
+  expect_error("inspect-experts " + run, "instruments.jsonl:4: is not JSON");
+
+  write_expert_run(folder, three_looks() + "{\"step\":400,");
+  const Result torn = headgate("inspect-experts " + run);
+  EXPECT_EQ(torn.exit_code, 0) << torn.output;
+  EXPECT_THAT(torn.output, HasSubstr("instruments.jsonl:4: half a line at the end"));
+  EXPECT_THAT(torn.output, HasSubstr("step 300"));
 }
 
 TEST_F(CliTest, ProbeComparesWithTheGateAsItIs) {

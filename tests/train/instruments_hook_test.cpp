@@ -49,7 +49,8 @@ class InstrumentsHookTest : public SmallRun {
     Sinks sinks;
     sinks.push_back(std::make_unique<JsonLinesSink>(metrics));
     Trainer trainer(config, *run, loader, {});
-    trainer.add(std::make_unique<InstrumentsHook>(sinks, details, *tokenizer, config, *run));
+    trainer.add(
+        std::make_unique<InstrumentsHook>(sinks, folder / "look", *tokenizer, config, *run));
     trainer.run();
     return {nlohmann::json::parse(read_file(metrics)), nlohmann::json::parse(read_file(details))};
   }

@@ -131,6 +131,18 @@ TEST(Console, ALookSaysWhatTheGateDoes) {
             "look step: 30  gate: 0.116 (60.6% below 0.1)  first_token: 4.8%  max_act: 94.0");
 }
 
+TEST(Console, ALookSaysHowExpertsAreLoaded) {
+  const MetricRow row{.step = 30,
+                      .kind = "instruments",
+                      .values = {{"activation/max", 94.02},
+                                 {"moe/max_load", 2.417},
+                                 {"moe/load_entropy", 0.9314},
+                                 {"moe/load_entropy/layers.0", 0.5},
+                                 {"moe/dead_experts", 3}}};
+  EXPECT_EQ(console_line(row),
+            "look step: 30  max_act: 94.0  max_load: 2.42  load_entropy: 0.931  dead_experts: 3");
+}
+
 TEST(Console, OnlyWhatTheRowHas) {
   MetricRow row{.step = 5, .kind = "val", .values = {{metric::kValidationLoss, 3}}};
   EXPECT_EQ(console_line(row), "validate step: 5  loss: 3.00000");
