@@ -285,7 +285,7 @@ TEST_F(CliTest, UsageErrorsAreNotZero) {
   EXPECT_NE(headgate("train").exit_code, 0);
   EXPECT_NE(headgate("generate --run " + in("none") + " --prompt a").exit_code, 0);
   EXPECT_EQ(headgate("--help").exit_code, 0);
-  expect_error("bench --size huge", "expected tiny, small or medium");
+  expect_error("bench --size huge", "expected tiny, small, medium, tiny-moe or small-moe");
 }
 
 }  // namespace

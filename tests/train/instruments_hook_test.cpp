@@ -130,6 +130,23 @@ TEST_F(InstrumentsHookTest, DetailsHaveEveryLayerAndHead) {
   }
 }
 
+TEST_F(InstrumentsHookTest, RoutersOfLayersWithExpertsAreSeen) {
+  config.model.moe.num_experts = 4;
+  config.model.moe.top_k = 2;
+  config.model.moe.expert_intermediate_size = 16;
+  config.model.moe.dense_layers = {0};
+  const Look look = look_once();
+  for (const char* name : {"moe/max_load", "moe/max_load/layers.1", "moe/load_entropy",
+                           "moe/balance_loss", "moe/z_loss", "moe/dropped"})
+    EXPECT_TRUE(look.row.contains(name)) << name;
+  EXPECT_FALSE(look.row.contains("moe/max_load/layers.0"));
+  EXPECT_EQ(look.row.at("moe/dropped"), 0);
+  EXPECT_FALSE(look.details.at("layers")[0].contains("experts"));
+  double loads = 0;
+  for (const double load : look.details.at("layers")[1].at("experts").at("load")) loads += load;
+  EXPECT_NEAR(loads, 4, 1e-9);
+}
+
 /// Names of every row, and those of the rows of a gated model.
 const std::set<std::string> kEvery = {"attention/first_token",
                                       "attention/first_token/layers.1",

@@ -34,6 +34,22 @@ TEST_F(SessionTest, AResumedRunIsTheSameRun) {
   EXPECT_EQ(rows("resumed", "train").front().at("step"), 7);
 }
 
+TEST_F(SessionTest, AResumedRunWithExpertsIsTheSameRun) {
+  config.model.moe.num_experts = 4;
+  config.model.moe.top_k = 2;
+  config.model.moe.expert_intermediate_size = 24;
+  config.model.moe.score = RouterScore::sigmoid;
+  config.model.moe.aux_loss_coef = 1e-2;
+  config.model.moe.bias_update_rate = 1e-2;  // whose bias is no parameter
+  run("whole");
+  fs::create_directories(folder / "resumed" / "checkpoints");
+  fs::copy(checkpoint("whole", "step-00000006"), checkpoint("resumed", "step-00000006"),
+           fs::copy_options::recursive);
+  run("resumed");
+  EXPECT_EQ(weights("whole", "step-00000012"), weights("resumed", "step-00000012"));
+  EXPECT_NE(weights("whole", "step-00000012").find("mlp.router.bias"), std::string::npos);
+}
+
 TEST_F(SessionTest, MetricsDoNotDoubleBack) {
   run("run");
   fs::remove_all(checkpoint("run", "step-00000012"));
