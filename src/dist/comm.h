@@ -67,6 +67,14 @@ class SideChannel {
 /// `label` says in messages what the call was for: "layers.7 gradients".
 class Comm {
  public:
+  /// What an implementation is made with.
+  struct Identity {
+    int rank;
+    std::string name;
+    std::vector<int> members;
+    std::shared_ptr<FlightRecord> record;
+  };
+
   virtual ~Comm() = default;
   Comm(const Comm&) = delete;
   Comm& operator=(const Comm&) = delete;
@@ -122,12 +130,6 @@ class Comm {
   FlightRecord& record() const { return *record_; }
 
  protected:
-  struct Identity {
-    int rank;
-    std::string name;
-    std::vector<int> members;
-    std::shared_ptr<FlightRecord> record;
-  };
   explicit Comm(Identity identity);
   const std::shared_ptr<FlightRecord>& shared_record() const { return record_; }
 

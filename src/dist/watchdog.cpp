@@ -97,6 +97,15 @@ bool Watchdog::stopping() const {
   return stop_;
 }
 
+void Watchdog::tell(int rank, const std::string& text) {
+  if (!channel_) return;
+  try {
+    channel_->send(rank, text);
+  } catch (const Error&) {
+    // Who cannot be reached does not answer, and that is what will be said of it.
+  }
+}
+
 /// Until it is time to look again, or something happened on this rank.
 void Watchdog::pause() {
   std::unique_lock lock(mutex_);
@@ -120,9 +129,16 @@ void Watchdog::watch() {
   }
 }
 
+std::optional<SideChannel::Message> Watchdog::next_message() {
+  try {
+    return channel_ ? channel_->poll() : std::nullopt;
+  } catch (const Error&) {
+    return std::nullopt;  // the collectives fail likewise, and tell
+  }
+}
+
 void Watchdog::handle_messages() {
-  if (!channel_) return;
-  while (const auto message = channel_->poll()) {
+  while (const auto message = next_message()) {
     const Json words = Json::parse(message->text);
     if (words.contains("abort")) {
       if (!told_) told_ = {.from = message->from, .text = words["abort"].get<std::string>()};
@@ -131,10 +147,9 @@ void Watchdog::handle_messages() {
     } else if (words.contains("where")) {
       const bool arrived = world_.record().begun(words["channel"].get<std::uint64_t>()) >=
                            words["sequence"].get<std::int64_t>();
-      channel_->send(
-          message->from,
-          Json{{"here", words["where"]}, {"arrived", arrived}, {"words", world_.record().where()}}
-              .dump());
+      tell(message->from,
+           Json{{"here", words["where"]}, {"arrived", arrived}, {"words", world_.record().where()}}
+               .dump());
     } else if (words["here"].get<std::int64_t>() == question_) {
       answers_[message->from] = {.rank = message->from,
                                  .arrived = words["arrived"].get<bool>(),
@@ -164,9 +179,9 @@ void Watchdog::investigate(std::int64_t id, const CommEvent& event) {
     if (rank == self) {
       answers_[rank] = {.rank = rank, .arrived = true, .where = world_.record().where()};
     } else {
-      channel_->send(
-          rank, Json{{"where", question_}, {"channel", event.channel}, {"sequence", event.sequence}}
-                    .dump());
+      tell(rank,
+           Json{{"where", question_}, {"channel", event.channel}, {"sequence", event.sequence}}
+               .dump());
     }
   }
   const auto all_answered = [&] { return told_ || answers_.size() == ranks.size(); };
@@ -197,12 +212,12 @@ void Watchdog::end(const std::string& sentence) {
   write_record(sentence);
   if (told_) {
     // Who told will abort; only if that fails this rank does.
-    channel_->send(told_->from, Json{{"written", true}}.dump());
+    tell(told_->from, Json{{"written", true}}.dump());
     wait_for_others(2 * options_.grace, [] { return false; });
   } else if (channel_) {
     const int others = world_.size() - 1;
     for (int rank = 0; rank <= others; ++rank)
-      if (rank != world_.rank()) channel_->send(rank, Json{{"abort", sentence}}.dump());
+      if (rank != world_.rank()) tell(rank, Json{{"abort", sentence}}.dump());
     wait_for_others(options_.grace, [&] { return written_ == others; });
   }
   world_.abort(sentence);

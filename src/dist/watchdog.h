@@ -55,6 +55,8 @@ class Watchdog {
   void watch();
   void pause();
   bool stopping() const;
+  void tell(int rank, const std::string& text);
+  std::optional<SideChannel::Message> next_message();
   void handle_messages();
   void investigate(std::int64_t id, const CommEvent& event);
   bool wait_for_others(double seconds, const std::function<bool()>& enough);
