@@ -1,0 +1,83 @@
+#include "dist/connect.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <map>
+
+#include "dist/comm_mpi.h"
+#include "dist/comm_self.h"
+
+namespace hg {
+namespace {
+
+/// One rank's facts as it sends them: text, each padded with zeros.
+struct Row {
+  static constexpr std::size_t kText = 60;
+  std::array<char, kText> size{}, build{}, config{};
+};
+static_assert(sizeof(Row) % sizeof(std::int32_t) == 0);
+constexpr std::int64_t kRowWords = sizeof(Row) / sizeof(std::int32_t);
+
+std::array<char, Row::kText> padded(const std::string& text) {
+  std::array<char, Row::kText> bytes{};
+  text.copy(bytes.data(), bytes.size());
+  return bytes;
+}
+
+/// "ranks 0, 1 have 'a', rank 2 has 'b'"; empty if all have the same.
+std::string difference(const std::vector<Row>& rows, std::array<char, Row::kText> Row::*fact) {
+  std::map<std::string, std::vector<std::size_t>> ranks;  // by value
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    const auto& bytes = rows[r].*fact;
+    ranks[std::string(bytes.begin(), std::ranges::find(bytes, '\0'))].push_back(r);
+  }
+  if (ranks.size() == 1) return {};
+  std::string text;
+  for (const auto& [value, who] : ranks) {
+    constexpr std::size_t kNamed = 8;
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", who.size() == 1 ? "rank" : "ranks",
+                        fmt::join(std::span(who).first(std::min(kNamed, who.size())), ", "));
+    if (who.size() > kNamed) text += fmt::format(" and {} more", who.size() - kNamed);
+    text += fmt::format(" {} '{}'", who.size() == 1 ? "has" : "have", value);
+  }
+  return text;
+}
+
+}  // namespace
+
+std::unique_ptr<Comm> connect(const World& world) {
+  if (world.size == 1) return alone();
+  auto comm = mpi_world();
+  HG_CHECK(comm->size() == world.size && comm->rank() == world.rank,
+           "found {}, but for MPI this is rank {} of {}: start the ranks with mpirun, or with srun "
+           "--mpi=pmix",
+           world.sentence(), comm->rank(), comm->size());
+  return comm;
+}
+
+void agree(Comm& world, const WorldFacts& facts) {
+  const Row own = {.size = padded(std::to_string(facts.size)),
+                   .build = padded(facts.build),
+                   .config = padded(facts.config)};
+  std::vector<Row> rows(static_cast<std::size_t>(world.size()));
+  std::array<std::int32_t, kRowWords> words;
+  std::memcpy(words.data(), &own, sizeof own);
+  world.all_gather(Tensor(rows.data(), DType::i32, {world.size(), kRowWords}),
+                   Tensor(words.data(), DType::i32, {1, kRowWords}), "agreement of ranks");
+  std::string text;
+  const std::pair<const char*, std::array<char, Row::kText> Row::*> kFacts[] = {
+      {"world sizes", &Row::size}, {"builds", &Row::build}, {"configs", &Row::config}};
+  for (const auto& [name, fact] : kFacts) {
+    const std::string difference_of_fact = difference(rows, fact);
+    if (difference_of_fact.empty()) continue;
+    text += fmt::format("{}different {}: {}", text.empty() ? "" : "; ", name, difference_of_fact);
+  }
+  HG_CHECK(text.empty(), "the ranks do not run the same thing: {}", text);
+  HG_CHECK(facts.size == world.size(), "every rank was told of {} ranks, but {} are connected",
+           facts.size, world.size());
+}
+
+}  // namespace hg

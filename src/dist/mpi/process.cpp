@@ -1,0 +1,133 @@
+#include "dist/mpi/process.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <filesystem>
+#include <thread>
+
+namespace hg {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A message's length is an int in MPI.
+constexpr std::int64_t kLargest = std::int64_t{1} << 30;
+
+const MpiApi* load_api() {
+  const fs::path folder = fs::read_symlink("/proc/self/exe").parent_path();
+  fs::path path = folder / kMpiModule;
+  if (!fs::exists(path)) path = folder.parent_path() / "lib" / kMpiModule;
+  HG_CHECK(fs::exists(path), "{} is neither in {} nor in {}: this headgate was built without MPI",
+           kMpiModule, folder.string(), path.parent_path().string());
+  // Global, since MPI's own plugins look for its symbols.
+  void* module = ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
+  if (module == nullptr) fail("cannot load MPI: {}", ::dlerror());
+  void* symbol = ::dlsym(module, kMpiApiSymbol);
+  HG_CHECK(symbol != nullptr, "{} has no {}", path.string(), kMpiApiSymbol);
+  const MpiApi* api = reinterpret_cast<MpiApiFunction*>(symbol)();
+  HG_CHECK(api->version == MpiApi::kVersion, "{} has version {}, this headgate needs {}",
+           path.string(), api->version, MpiApi::kVersion);
+  return api;
+}
+
+/// Calls fn(data, bytes) for pieces that MPI can count.
+template <class Fn>
+void for_pieces(std::int64_t bytes, Fn&& fn) {
+  for (std::int64_t begin = 0; begin < bytes; begin += kLargest)
+    fn(begin, static_cast<int>(std::min(kLargest, bytes - begin)));
+}
+
+}  // namespace
+
+MpiProcess::MpiProcess() : api_(load_api()) {
+  int serialized = 0;
+  call(&MpiApi::initialize, "MPI_Init_thread", &world_, &serialized);
+  HG_CHECK(serialized != 0,
+           "this MPI supports calls from a single thread only; headgate needs "
+           "MPI_THREAD_SERIALIZED");
+}
+
+MpiProcess::~MpiProcess() {
+  if (!interrupted() && std::uncaught_exceptions() == 0) api_->finalize();
+}
+
+void MpiProcess::fail_mpi(const char* name, int code) const {
+  std::array<char, 512> words{};
+  api_->error_words(code, words.data(), static_cast<int>(words.size()));
+  fail("{}: {}", name, words.data());
+}
+
+void MpiProcess::throw_if_interrupted() const {
+  if (interrupted()) throw CommAborted(sentence_);
+}
+
+void MpiProcess::interrupt(const std::string& sentence) {
+  const std::scoped_lock lock(mutex_);
+  if (interrupted()) return;
+  sentence_ = sentence;
+  interrupted_.store(true, std::memory_order_release);
+}
+
+void MpiProcess::abort() {
+  // Not under the lock: another thread may hold it for good.
+  api_->abort(world_, 1);
+  std::abort();  // MPI_Abort is allowed to return
+}
+
+void MpiTransfers::send(const void* data, std::int64_t bytes, int to) {
+  for_pieces(bytes, [&](std::int64_t begin, int count) {
+    Transfer transfer{.request = nullptr, .receives = -1, .from = -1};
+    process_.call(&MpiApi::start_send, "MPI_Isend", static_cast<const std::byte*>(data) + begin,
+                  count, to, tag_, comm_, &transfer.request);
+    pending_.push_back(transfer);
+  });
+}
+
+void MpiTransfers::receive(void* data, std::int64_t bytes, int from) {
+  for_pieces(bytes, [&](std::int64_t begin, int count) {
+    Transfer transfer{.request = nullptr, .receives = count, .from = from};
+    process_.call(&MpiApi::start_receive, "MPI_Irecv", static_cast<std::byte*>(data) + begin, count,
+                  from, tag_, comm_, &transfer.request);
+    pending_.push_back(transfer);
+  });
+}
+
+void MpiTransfers::broadcast(void* data, std::int64_t bytes, int root) {
+  for_pieces(bytes, [&](std::int64_t begin, int count) {
+    Transfer transfer{.request = nullptr, .receives = -1, .from = -1};
+    process_.call(&MpiApi::start_broadcast, "MPI_Ibcast", static_cast<std::byte*>(data) + begin,
+                  count, root, comm_, &transfer.request);
+    pending_.push_back(transfer);
+  });
+}
+
+void MpiTransfers::barrier() {
+  Transfer transfer{.request = nullptr, .receives = -1, .from = -1};
+  process_.call(&MpiApi::start_barrier, "MPI_Ibarrier", comm_, &transfer.request);
+  pending_.push_back(transfer);
+}
+
+bool MpiTransfers::done() {
+  std::erase_if(pending_, [&](Transfer& transfer) {
+    int done = 0, bytes = 0;
+    process_.call(&MpiApi::test, "MPI_Test", &transfer.request, &done, &bytes);
+    if (done == 0) return false;
+    HG_CHECK(transfer.receives < 0 || transfer.receives == bytes,
+             "rank {} sends {} bytes where {} are expected", transfer.from, bytes,
+             transfer.receives);
+    return true;
+  });
+  return pending_.empty();
+}
+
+void MpiTransfers::wait() {
+  while (!done()) {
+    process_.throw_if_interrupted();
+    std::this_thread::yield();
+  }
+}
+
+}  // namespace hg

@@ -1,0 +1,21 @@
+// What every communicator must do, as functions that each rank runs and that throw: for threads in
+// a GoogleTest and for processes under mpirun.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "dist/comm.h"
+
+namespace hg::test {
+
+struct CollectiveCheck {
+  std::string name;  // "all_reduce_sum_bf16"
+  std::function<void(Comm&)> run;
+};
+
+/// Every collective with every element type it has, each at several sizes.
+std::vector<CollectiveCheck> collective_checks();
+
+}  // namespace hg::test
