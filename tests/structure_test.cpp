@@ -19,7 +19,7 @@ const fs::path kRoot = HEADGATE_SOURCE_DIR;
 const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"core", {"core"}},
     {"ops", {"core", "ops"}},
-    {"dist", {"core", "dist"}},
+    {"dist", {"core", "ops", "dist"}},
     {"data", {"core", "data"}},
     {"model", {"core", "ops", "dist", "model"}},
     {"train", {"core", "ops", "dist", "data", "model", "train"}},
