@@ -98,9 +98,8 @@ struct RouterLoads {
 };
 
 /// balance[s, e] = coefficient E counts[s, e] / sum over e of counts[s, e]; zeros where nothing is
-/// counted. It is what RouterBackward takes for a loss that each of T tokens is charged: G = T
-/// cancels, for one document of many tokens as for each of several. An even load costs the
-/// coefficient.
+/// counted. RouterBackward takes it where the objective charges each of the T tokens, for then G is
+/// T and cancels, however long a document is. An even load costs the coefficient.
 struct RouterBalance {
   static constexpr std::string_view name = "router_balance";
   Tensor balance;      // [S, E] f32

@@ -5,60 +5,14 @@
 
 #include <cmath>
 
+#include "support/expert_plan.h"
 #include "support/op_checks.h"
-#include "support/tensors.h"
 #include "support/token_data.h"
 
 namespace hg::test {
 namespace {
 
-using testing::ElementsAre;
 using testing::HasSubstr;
-
-std::vector<std::int32_t> integers_of(const ConstTensor& tensor) {
-  const auto* values = tensor.as<std::int32_t>();
-  return {values, values + tensor.numel()};
-}
-
-/// The plan for given choices.
-struct Plan {
-  Tensors memory;
-  std::unique_ptr<Context> ctx;
-  Tensor experts, rows, counts, offsets, dropped;
-  std::int64_t capacity;
-
-  Plan(Isa isa, const std::vector<std::int32_t>& choices, std::int64_t k, std::int64_t count,
-       std::int64_t most = 0)
-      : ctx(cpu_context(isa)), capacity(most) {
-    experts = memory.integers(choices).view({std::ssize(choices) / k, k});
-    rows = memory.empty(experts.shape(), DType::i32);
-    counts = memory.empty({count}, DType::i32);
-    offsets = memory.empty({count + 1}, DType::i32);
-    dropped = memory.empty({1}, DType::i32);
-  }
-  ExpertPlan op() const {
-    return {.rows = rows,
-            .counts = counts,
-            .offsets = offsets,
-            .dropped = dropped,
-            .experts = experts,
-            .capacity = capacity};
-  }
-  void make() const { run(*ctx, op()); }
-};
-
-/// K different experts of `count` for each token, most often the first ones.
-std::vector<std::int32_t> random_choices(std::int64_t tokens, std::int64_t k, std::int64_t count) {
-  const RandomStream stream(5, "choices");
-  std::vector<std::int32_t> result;
-  for (std::uint64_t draw = 0; std::ssize(result) < tokens * k; ++draw) {
-    const auto e =
-        static_cast<std::int32_t>(std::abs(stream.normal(draw)) * static_cast<float>(count) / 3);
-    const auto token = result.end() - std::ssize(result) % k;
-    if (e < count && std::find(token, result.end(), e) == result.end()) result.push_back(e);
-  }
-  return result;
-}
 
 /// Tokens on their way to experts and back, and the weights of their choices.
 struct Dispatch {
@@ -114,64 +68,6 @@ double dot(const ConstTensor& a, const ConstTensor& b) {
 
 class DispatchTest : public testing::TestWithParam<Isa> {};
 INSTANTIATE_TEST_SUITE_P(Isas, DispatchTest, testing::ValuesIn(isas()));
-
-TEST_P(DispatchTest, PlanOrdersChoicesByExpertThenToken) {
-  const Plan plan(GetParam(), {3, 1, 1, 0, 3, 0, 1, 3}, 2, 5);  // experts 2 and 4 are empty
-  plan.make();
-  EXPECT_THAT(integers_of(plan.counts), ElementsAre(2, 3, 0, 3, 0));
-  EXPECT_THAT(integers_of(plan.offsets), ElementsAre(0, 2, 5, 5, 8, 8));
-  EXPECT_THAT(integers_of(plan.rows), ElementsAre(5, 2, 3, 0, 6, 1, 4, 7));
-  EXPECT_THAT(integers_of(plan.dropped), ElementsAre(0));
-}
-
-TEST_P(DispatchTest, PlanDropsLaterTokensBeyondTheCapacity) {
-  const Plan plan(GetParam(), {3, 1, 1, 0, 3, 0, 1, 3}, 2, 5, 2);
-  plan.make();
-  EXPECT_THAT(integers_of(plan.counts), ElementsAre(2, 2, 0, 2, 0));
-  EXPECT_THAT(integers_of(plan.offsets), ElementsAre(0, 2, 4, 4, 6, 6));
-  EXPECT_THAT(integers_of(plan.rows), ElementsAre(4, 2, 3, 0, 5, 1, -1, -1));
-  EXPECT_THAT(integers_of(plan.dropped), ElementsAre(2));
-}
-
-TEST_P(DispatchTest, PlanOfManyTokensIsAStableSort) {
-  constexpr std::int64_t kTokens = 1000, kK = 4, kExperts = 9;
-  for (const std::int64_t capacity : {0, 350, 5000}) {
-    const std::vector<std::int32_t> choices = random_choices(kTokens, kK, kExperts);
-    const Plan plan(GetParam(), choices, kK, kExperts, capacity);
-    plan.make();
-    std::vector<std::int32_t> expected(choices.size(), -1), counts;
-    std::int32_t next = 0;
-    for (std::int32_t e = 0; e < kExperts; ++e) {
-      const std::int32_t first = next;
-      for (std::size_t i = 0; i < choices.size(); ++i) {
-        if (choices[i] == e && (capacity == 0 || next - first < capacity)) expected[i] = next++;
-      }
-      counts.push_back(next - first);
-    }
-    EXPECT_EQ(integers_of(plan.rows), expected);
-    EXPECT_EQ(integers_of(plan.counts), counts);
-    EXPECT_EQ(plan.dropped.as<std::int32_t>()[0], kTokens * kK - next);
-    EXPECT_EQ(capacity == 350, next < kTokens * kK) << "only this capacity drops some";
-  }
-}
-
-TEST_P(DispatchTest, PlanOfOneExpertForAllTokens) {
-  const Plan plan(GetParam(), std::vector<std::int32_t>(600, 2), 1, 4);
-  plan.make();
-  EXPECT_THAT(integers_of(plan.offsets), ElementsAre(0, 0, 0, 600, 600));
-  for (std::int32_t t = 0; t < 600; ++t) EXPECT_EQ(plan.rows.as<std::int32_t>()[t], t);
-}
-
-TEST_P(DispatchTest, PlanIsTheSameForAnyThreadCountInTheScratchOfAMetaRun) {
-  std::vector<std::shared_ptr<Plan>> plans;
-  expect_same_bits_for_any_thread_count([&]() -> std::vector<Tensor> {
-    const auto& plan = plans.emplace_back(
-        std::make_shared<Plan>(GetParam(), random_choices(1000, 4, 9), 4, 9, 300));
-    plan->make();
-    return {plan->rows, plan->counts, plan->offsets, plan->dropped};
-  });
-  expect_measured_scratch_suffices(plans.front()->op(), GetParam());
-}
 
 TEST_P(DispatchTest, PermutedRowsAreTheirTokens) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
@@ -303,9 +199,6 @@ TEST_P(DispatchTest, SameBitsForAnyThreadCount) {
 }
 
 TEST(Dispatch, RejectsWrongOperands) {
-  const auto error_of_plan = [](const Plan& plan) { return error_of([&] { plan.make(); }); };
-  EXPECT_THAT(error_of_plan(Plan(Isa::avx2, {0, 1, 5, 1}, 2, 5)), HasSubstr("experts[2] is 5"));
-  EXPECT_THAT(error_of_plan(Plan(Isa::avx2, {0, 1}, 1, 5, -1)), HasSubstr("capacity is -1"));
   Dispatch d(Isa::avx2, 6, 16, DType::f32, 0);
   auto* rows = d.plan.rows.as<std::int32_t>();
   rows[4] = 18;

@@ -1,9 +1,11 @@
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <cmath>
 #include <limits>
 #include <vector>
 
+#include "core/check.h"
 #include "core/random.h"
 #include "ops/simd_probe.h"
 #include "support/tensors.h"
@@ -132,6 +134,43 @@ TEST(Simd, TailsAreLikeWholeVectorsAndWriteNothingBehind) {
         EXPECT_EQ(y[i], i < n ? whole[i] : -1);
         EXPECT_EQ(narrow[i].bits, i < n ? bf16(x[i]).bits : bf16(-1).bits);
       }
+    }
+  });
+}
+
+/// A page of memory with one behind it that nobody may touch.
+class GuardedPage {
+ public:
+  GuardedPage() {
+    constexpr int kPrivate = MAP_PRIVATE | MAP_ANONYMOUS;
+    memory_ = mmap(nullptr, 2 * kBytes, PROT_READ | PROT_WRITE, kPrivate, -1, 0);
+    HG_CHECK(memory_ != MAP_FAILED && mprotect(end(), kBytes, PROT_NONE) == 0, "no guarded page");
+  }
+  ~GuardedPage() { munmap(memory_, 2 * kBytes); }
+  GuardedPage(const GuardedPage&) = delete;
+  GuardedPage& operator=(const GuardedPage&) = delete;
+
+  /// Its last `n` elements.
+  template <class T>
+  std::span<T> last(std::size_t n) const {
+    return {static_cast<T*>(end()) - n, n};
+  }
+
+ private:
+  static constexpr std::size_t kBytes = 4096;
+  void* end() const { return static_cast<std::byte*>(memory_) + kBytes; }
+  void* memory_;
+};
+
+TEST(Simd, TailsTouchNothingBehindTheirLastElement) {
+  const GuardedPage from, narrow, back;  // a touch kills the process
+  for_isas([&]<Isa isa>() {
+    for (std::size_t n = 1; n < 40; ++n) {
+      const auto x = from.last<float>(n), y = back.last<float>(n);
+      for (std::size_t i = 0; i < n; ++i) x[i] = static_cast<float>(i) - 7;
+      SimdProbe<isa>::round(x, narrow.last<bf16>(n));
+      SimdProbe<isa>::widen(narrow.last<bf16>(n), y);
+      for (std::size_t i = 0; i < n; ++i) EXPECT_EQ(y[i], x[i]);
     }
   });
 }

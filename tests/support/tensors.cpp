@@ -56,6 +56,11 @@ Tensor Tensors::integers(const std::vector<std::int32_t>& values) {
   return tensor;
 }
 
+std::vector<std::int32_t> integers_of(const ConstTensor& tensor) {
+  const auto* values = tensor.as<std::int32_t>();
+  return {values, values + tensor.numel()};
+}
+
 std::unique_ptr<Context> cpu_context(Isa isa) {
   auto ctx = std::make_unique<Context>();
   ctx->cpu = detect_cpu();

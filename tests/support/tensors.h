@@ -32,6 +32,8 @@ class Tensors {
 /// Element `i` of a contiguous f32 or bf16 tensor.
 float get(const ConstTensor& tensor, std::int64_t i);
 void set(const Tensor& tensor, std::int64_t i, float value);
+/// The elements of a contiguous i32 tensor.
+std::vector<std::int32_t> integers_of(const ConstTensor& tensor);
 
 /// Throws away what an arena measured and gives it room for any test: 64 MB each.
 std::unique_ptr<Context> cpu_context(Isa isa);

@@ -45,6 +45,16 @@ HG_INLINE void for_lanes(std::int64_t n, Fn&& fn) {
   if (i < n) fn(i, Tail{n - i});
 }
 
+/// 0, 1, 2 ...
+HG_INLINE I32 lane_numbers() {
+  I32 lane;
+  for (std::int64_t i = 0; i < kLanes; ++i) lane[i] = static_cast<std::int32_t>(i);
+  return lane;
+}
+/// All bits set in the lanes that hold an element.
+HG_INLINE I32 live(Full) { return I32{} - 1; }
+HG_INLINE I32 live(Tail lanes) { return lane_numbers() < static_cast<std::int32_t>(lanes.count); }
+
 HG_INLINE F32 splat(float x) { return F32{} + x; }
 
 HG_INLINE F32 widen(U16 x) {
@@ -57,26 +67,28 @@ HG_INLINE U16 round_bf16(F32 x) {
   return reinterpret_cast<U16>(upper_u16(reinterpret_cast<Bits32>(rounded)));
 }
 
-template <class Lanes>
-HG_INLINE F32 load(const float* p, Lanes lanes) {
-  F32 x{};
-  std::memcpy(&x, p, static_cast<std::size_t>(lanes.count) * 4);
+HG_INLINE F32 load(const float* p, Full) {
+  F32 x;
+  std::memcpy(&x, p, sizeof(x));
   return x;
 }
-template <class Lanes>
-HG_INLINE F32 load(const bf16* p, Lanes lanes) {
-  U16 x{};
-  std::memcpy(&x, p, static_cast<std::size_t>(lanes.count) * 2);
+HG_INLINE F32 load(const bf16* p, Full) {
+  U16 x;
+  std::memcpy(&x, p, sizeof(x));
   return widen(x);
 }
-template <class Lanes>
-HG_INLINE void store(float* p, F32 x, Lanes lanes) {
-  std::memcpy(p, &x, static_cast<std::size_t>(lanes.count) * 4);
-}
-template <class Lanes>
-HG_INLINE void store(bf16* p, F32 x, Lanes lanes) {
+HG_INLINE void store(float* p, F32 x, Full) { std::memcpy(p, &x, sizeof(x)); }
+HG_INLINE void store(bf16* p, F32 x, Full) {
   const U16 rounded = round_bf16(x);
-  std::memcpy(p, &rounded, static_cast<std::size_t>(lanes.count) * 2);
+  std::memcpy(p, &rounded, sizeof(rounded));
+}
+HG_INLINE F32 load(const float* p, Tail tail) { return load_first(p, tail.count); }
+HG_INLINE F32 load(const bf16* p, Tail tail) {
+  return widen(reinterpret_cast<U16>(load_first(&p->bits, tail.count)));
+}
+HG_INLINE void store(float* p, F32 x, Tail tail) { store_first(p, x, tail.count); }
+HG_INLINE void store(bf16* p, F32 x, Tail tail) {
+  store_first(&p->bits, reinterpret_cast<Bits16>(round_bf16(x)), tail.count);
 }
 template <class T>
 HG_INLINE F32 load(const T* p) {

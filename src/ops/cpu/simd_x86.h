@@ -1,6 +1,6 @@
 // The few operations that GCC 12's vector extension lacks, or compiles to several times the
-// instructions: square root, extrema, halves of vectors, conversions. Included by ops/cpu/simd.h
-// alone.
+// instructions: square root, extrema, halves of vectors, conversions, parts of vectors in memory.
+// Included by ops/cpu/simd.h alone.
 #pragma once
 
 #include <immintrin.h>
@@ -21,6 +21,19 @@ HG_INLINE __m512 sqrt(__m512 x) { return _mm512_maskz_sqrt_ps(0xffff, x); }
 HG_INLINE __m256 low(__m512 x) { return _mm512_maskz_extractf32x8_ps(0xff, x, 0); }
 HG_INLINE __m256 high(__m512 x) { return _mm512_maskz_extractf32x8_ps(0xff, x, 1); }
 HG_INLINE __m512d to_f64(__m256 x) { return _mm512_maskz_cvtps_pd(0xff, x); }
+/// The first `count` lanes of a vector in memory, which ends there; zeros in the others.
+HG_INLINE __m512 load_first(const float* p, std::int64_t count) {
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << count) - 1), p);
+}
+HG_INLINE __m256i load_first(const std::uint16_t* p, std::int64_t count) {
+  return _mm256_maskz_loadu_epi16(static_cast<__mmask16>((1U << count) - 1), p);
+}
+HG_INLINE void store_first(float* p, __m512 x, std::int64_t count) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1U << count) - 1), x);
+}
+HG_INLINE void store_first(std::uint16_t* p, __m256i x, std::int64_t count) {
+  _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1U << count) - 1), x);
+}
 HG_INLINE __m512i widen_u16(__m256i x) { return _mm512_maskz_cvtepu16_epi32(0xffff, x); }
 /// The upper halves of the 32-bit lanes.
 HG_INLINE __m256i upper_u16(__m512i x) {
@@ -32,6 +45,25 @@ HG_INLINE __m256i upper_u16(__m512i x) {
 HG_INLINE __m256 min(__m256 a, __m256 b) { return _mm256_min_ps(a, b); }
 HG_INLINE __m256 sqrt(__m256 x) { return _mm256_sqrt_ps(x); }
 HG_INLINE __m256d to_f64(__m128 x) { return _mm256_cvtps_pd(x); }
+HG_INLINE __m256i first_lanes(std::int64_t count) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lane);
+}
+/// The first `count` lanes of a vector in memory, which ends there; zeros in the others.
+HG_INLINE __m256 load_first(const float* p, std::int64_t count) {
+  return _mm256_maskload_ps(p, first_lanes(count));
+}
+HG_INLINE __m128i load_first(const std::uint16_t* p, std::int64_t count) {
+  __m128i x{};  // no instruction masks 16-bit lanes
+  std::memcpy(&x, p, static_cast<std::size_t>(count) * 2);
+  return x;
+}
+HG_INLINE void store_first(float* p, __m256 x, std::int64_t count) {
+  _mm256_maskstore_ps(p, first_lanes(count), x);
+}
+HG_INLINE void store_first(std::uint16_t* p, __m128i x, std::int64_t count) {
+  std::memcpy(p, &x, static_cast<std::size_t>(count) * 2);
+}
 HG_INLINE __m256i widen_u16(__m128i x) { return _mm256_cvtepu16_epi32(x); }
 /// The upper halves of the 32-bit lanes.
 HG_INLINE __m128i upper_u16(__m256i x) {

@@ -12,14 +12,6 @@ namespace {
 inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
 inline constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-/// All bits set in the lanes that hold an element.
-HG_INLINE I32 live(Full) { return I32{} - 1; }
-HG_INLINE I32 live(Tail lanes) {
-  I32 lane{};
-  for (std::int64_t i = 0; i < kLanes; ++i) lane[i] = static_cast<std::int32_t>(i);
-  return lane < static_cast<std::int32_t>(lanes.count);
-}
-
 HG_INLINE F32 absolute(F32 x) {
   return reinterpret_cast<F32>(reinterpret_cast<U32>(x) & 0x7fffffffU);
 }

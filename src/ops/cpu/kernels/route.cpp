@@ -41,29 +41,41 @@ void check_finite(const RouterForward& op) {
        RouterForward::name, (bad - logits) / experts, (bad - logits) % experts, *bad);
 }
 
-/// Writes a token's experts and weights.
-void choose(const RouterForward& op, const RouterToken& token, std::int64_t t) {
+/// Tokens that choose in turns: a search for the largest score is a chain of dependent operations,
+/// and those of several tokens overlap.
+constexpr std::int64_t kTogether = 4;
+
+/// Writes the experts and weights of tokens from `t` on.
+void choose(const RouterForward& op, std::span<const RouterToken> tokens, std::int64_t t) {
   const std::int64_t experts = op.logits.dim(1), k = op.experts.dim(1);
   auto* chosen = op.experts.as<std::int32_t>() + t * k;
   float* weights = op.weights.as<float>() + t * k;
-  const float* scores = token.scores->data();
-  RouterRow left;
-  copy_row(left, scores, experts, kMinusInfinity);
-  if (op.bias) {
+  std::array<RouterRow, kTogether> left;
+  for (std::size_t j = 0; j < tokens.size(); ++j) {
+    const float* scores = tokens[j].scores->data();
+    copy_row(left[j], scores, experts, kMinusInfinity);
+    if (!op.bias) continue;
     for_lanes(experts, [&](std::int64_t i, auto lanes) {
-      store(left.data() + i, load(scores + i, lanes) + load(op.bias.as<float>() + i, lanes), lanes);
+      const F32 biased = load(scores + i, lanes) + load(op.bias.as<float>() + i, lanes);
+      store(left[j].data() + i, biased, lanes);
     });
   }
-  float sum = kTinySum;
   for (std::int64_t i = 0; i < k; ++i) {
-    const std::int64_t best = argmax(left, experts);
-    left[best] = kMinusInfinity;
-    chosen[i] = static_cast<std::int32_t>(best);
-    weights[i] = scores[best];
-    sum += scores[best];
+    for (std::size_t j = 0; j < tokens.size(); ++j) {
+      chosen[static_cast<std::int64_t>(j) * k + i] =
+          static_cast<std::int32_t>(take_largest(left[j], experts));
+    }
   }
-  const float factor = op.function.renormalize ? op.function.factor / sum : op.function.factor;
-  for (std::int64_t i = 0; i < k; ++i) weights[i] *= factor;
+  for (const RouterToken& token : tokens) {
+    float sum = kTinySum;
+    for (std::int64_t i = 0; i < k; ++i) {
+      weights[i] = token.scores->data()[chosen[i]];
+      sum += weights[i];
+    }
+    const float factor = op.function.renormalize ? op.function.factor / sum : op.function.factor;
+    for (std::int64_t i = 0; i < k; ++i) weights[i] *= factor;
+    chosen += k, weights += k;
+  }
 }
 
 /// Where the sums of one piece of tokens go.
@@ -152,10 +164,18 @@ void cpu_kernel<kIsa>(const RouterForward& op, Context& ctx) {
     const PieceSums sums(scratch, p);
     sums.clear(experts);
     const auto [begin, end] = documents.piece(p);
-    for (std::int64_t t = begin; t < end; ++t) {
-      const RouterToken token(op.logits.as<float>() + t * experts, experts, op.function.score);
-      choose(op, token, t);
-      sums.add(op, token, t);
+    std::array<RouterToken, kTogether> room;
+    for (std::int64_t t = begin; t < end; t += kTogether) {
+      const std::span tokens(room.data(), static_cast<std::size_t>(std::min(kTogether, end - t)));
+      const float* logits = op.logits.as<float>() + t * experts;
+      for (RouterToken& token : tokens) {
+        token.compute(logits, experts, op.function.score);
+        logits += experts;
+      }
+      choose(op, tokens, t);
+      for (std::size_t j = 0; j < tokens.size(); ++j) {
+        sums.add(op, tokens[j], t + static_cast<std::int64_t>(j));
+      }
     }
   });
   sum_documents(op, documents, scratch);

@@ -29,11 +29,12 @@ void add_through_weights(const RouterBackward& op, const RouterToken& token, std
 /// `balance` is the row of the token's document, or null.
 void backward_token(const RouterBackward& op, std::int64_t t, const float* balance) {
   const std::int64_t experts = op.logits.dim(1);
-  const RouterToken token(op.logits.as<float>() + t * experts, experts, op.function.score);
+  RouterToken token;
+  token.compute(op.logits.as<float>() + t * experts, experts, op.function.score);
   const float* scores = token.scores->data();
   const float* softmax = token.softmax.data();
   RouterRow gradient;  // with respect to the scores
-  std::fill_n(gradient.data(), experts, 0.0F);
+  for_vectors(experts, [&](std::int64_t i) { store(gradient.data() + i, F32{}); });
   if (balance != nullptr) {
     F32 dot{};
     for_lanes(experts, [&](std::int64_t i, auto lanes) {

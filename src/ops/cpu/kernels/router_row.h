@@ -19,7 +19,9 @@ inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 /// A value for each expert, and for those that fill the last vector.
 struct alignas(64) RouterRow {
-  std::array<float, kMaxExperts> values;  // not initialised
+  // Not initialised. Longer than a page: the processor takes addresses a page apart for the same
+  // until it has compared them in full.
+  std::array<float, kMaxExperts + 16> values;
 
   float* data() { return values.data(); }
   const float* data() const { return values.data(); }
@@ -34,15 +36,14 @@ HG_INLINE void for_vectors(std::int64_t experts, Fn&& fn) {
 
 /// row = from, and `padding` behind it.
 HG_INLINE void copy_row(RouterRow& row, const float* from, std::int64_t experts, float padding) {
-  const std::int64_t end = (experts + kLanes - 1) / kLanes * kLanes;
-  std::copy_n(from, experts, row.data());
-  std::fill(row.data() + experts, row.data() + end, padding);
+  for_lanes(experts, [&](std::int64_t i, auto lanes) {
+    store(row.data() + i, live(lanes) ? load(from + i, lanes) : splat(padding));
+  });
 }
 
-/// Where the largest value stands; the first place if there are several.
-HG_INLINE std::int64_t argmax(const RouterRow& row, std::int64_t experts) {
-  F32 lane;
-  for (std::int64_t i = 0; i < kLanes; ++i) lane[i] = static_cast<float>(i);
+/// Takes the largest value out of a row, the first if there are several, and returns its place.
+HG_INLINE std::int64_t take_largest(RouterRow& row, std::int64_t experts) {
+  const F32 lane = __builtin_convertvector(lane_numbers(), F32);
   F32 best = splat(kMinusInfinity), place = lane;
   for_vectors(experts, [&](std::int64_t i) {
     const F32 value = load(row.data() + i);
@@ -51,7 +52,12 @@ HG_INLINE std::int64_t argmax(const RouterRow& row, std::int64_t experts) {
   });
   const F32 top = splat(reduce_max(best));
   const F32 before = best == top ? -place : splat(-static_cast<float>(kMaxExperts));
-  return static_cast<std::int64_t>(-reduce_max(before));
+  const auto result = static_cast<std::int64_t>(-reduce_max(before));
+  // The whole vector is stored: the next search loads it whole, and would wait for one element.
+  float* vector = row.data() + result / kLanes * kLanes;
+  const F32 taken = splat(static_cast<float>(result % kLanes));
+  store(vector, lane == taken ? splat(kMinusInfinity) : load(vector));
+  return result;
 }
 
 /// What a token's logits become.
@@ -61,7 +67,11 @@ struct RouterToken {
   float lse;                   // of the logits
   float score_sum;             // over all experts; probabilities are scores / score_sum
 
-  RouterToken(const float* logits, std::int64_t experts, RouterScore score) {
+  RouterToken() = default;
+  RouterToken(const RouterToken&) = delete;
+  RouterToken& operator=(const RouterToken&) = delete;
+
+  void compute(const float* logits, std::int64_t experts, RouterScore score) {
     copy_row(softmax, logits, experts, kMinusInfinity);
     apply_softmax(experts);
     scores = &softmax;
@@ -76,8 +86,6 @@ struct RouterToken {
     });
     score_sum = reduce_add(sum);
   }
-  RouterToken(const RouterToken&) = delete;
-  RouterToken& operator=(const RouterToken&) = delete;
 
  private:
   void apply_softmax(std::int64_t experts) {
