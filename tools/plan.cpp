@@ -2,6 +2,7 @@
 #include "commands.h"
 #include "config_options.h"
 #include "model/flops.h"
+#include "train/layout.h"
 #include "train/run_model.h"
 
 namespace hg::tools {
@@ -64,6 +65,12 @@ void print_work(const RunConfig& config, const StepPlan& plan) {
       "executed, per token", plan.trace.total().cost.flops / micro_tokens / 1e9);
 }
 
+/// As many as were asked for; or what the config says itself.
+int ranks_of(const ParallelismConfig& parallelism, int asked) {
+  if (asked > 0) return asked;
+  return static_cast<int>(parallelism.data.value_or(1) * parallelism.tensor);
+}
+
 }  // namespace
 
 void add_plan(CLI::App& app) {
@@ -73,9 +80,14 @@ void add_plan(CLI::App& app) {
   options->add_to(*command, true);
   const auto entries = std::make_shared<std::size_t>(4);
   command->add_option("--entries", *entries, "Rows shown of what is live at an arena's peak");
-  command->callback([options, entries] {
+  const auto ranks = std::make_shared<int>(0);
+  command->add_option("--ranks", *ranks,
+                      "Ranks to plan for; default: the fewest that the config allows");
+  command->callback([options, entries, ranks] {
     const auto loaded = options->load();
-    const StepPlan plan = plan_step(loaded.value, detect_cpu());
+    const MeshShape shape = layout_of(loaded.value, ranks_of(loaded.value.parallelism, *ranks));
+    const StepPlan plan = plan_step(loaded.value, detect_cpu(), Mesh::place(shape, 0));
+    if (shape.size() > 1) fmt::print("rank 0 of {}: {}\n", shape.size(), shape.to_string());
     print_parameters(plan, loaded.value.model.moe);
     print_experts(loaded.value);
     print_memory(plan, *entries);

@@ -4,6 +4,7 @@
 #include "commands.h"
 #include "config_options.h"
 #include "train/session.h"
+#include "world.h"
 
 namespace hg::tools {
 namespace {
@@ -29,14 +30,18 @@ void add_train(CLI::App& app) {
   options->add_to(*command, true);
   const auto folder = std::make_shared<std::string>();
   command->add_option("--run", *folder, "Run folder; default runs/NAME");
-  command->callback([options, folder] {
+  const auto ranks = std::make_shared<WorldOptions>();
+  ranks->add_to(*command);
+  command->callback([options, folder, ranks] {
     const auto loaded = options->load();
     if (folder->empty()) *folder = "runs/" + loaded.value.name;
-    const auto summary =
-        train(loaded.value, {.folder = *folder,
-                             .resolved_config = to_yaml(loaded.value, loaded.origins),
-                             .console = stderr});
-    print_summary(loaded.value, summary, *folder);
+    const std::string resolved = to_yaml(loaded.value, loaded.origins);
+    run_in_world(*ranks, resolved, *folder + ".flight", [&](Comm& world) {
+      const auto summary = train(
+          loaded.value,
+          {.folder = *folder, .resolved_config = resolved, .console = stderr, .world = &world});
+      if (world.rank() == 0) print_summary(loaded.value, summary, *folder);
+    });
   });
 }
 

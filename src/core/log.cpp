@@ -12,6 +12,11 @@ void init_logging() {
   spdlog::set_default_logger(std::move(logger));
 }
 
+void log_as_rank(int rank) {
+  spdlog::set_pattern(fmt::format("%^%H:%M:%S [{}] %L%$ %v", rank));
+  if (rank > 0) spdlog::set_level(spdlog::level::warn);
+}
+
 void detail::log_info(const std::string& line) { spdlog::info(line); }
 void detail::log_warn(const std::string& line) { spdlog::warn(line); }
 void log_error(const std::string& line) { spdlog::error(line); }

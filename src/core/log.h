@@ -12,6 +12,10 @@ namespace hg {
 /// Sets the default logger's shape: to stderr; colours only on a terminal.
 void init_logging();
 
+/// For processes that were started together: lines name the rank, and only rank 0 says more than
+/// warnings.
+void log_as_rank(int rank);
+
 namespace detail {
 void log_info(const std::string& line);
 void log_warn(const std::string& line);

@@ -16,8 +16,7 @@ void check_parts(std::string_view op, const ConstTensor& part, const ConstTensor
   HG_CHECK(part.shape().with(0, part.dim(0) * group.size) == whole.shape() &&
                part.dtype() == whole.dtype(),
            "{}: {} {} is not one of {} parts of {} {}", op, name_of(part.dtype()),
-           part.shape().to_string(), group.size, name_of(whole.dtype()),
-           whole.shape().to_string());
+           part.shape().to_string(), group.size, name_of(whole.dtype()), whole.shape().to_string());
 }
 
 void copy(const Tensor& to, const ConstTensor& from) {

@@ -1,5 +1,6 @@
 #include "dist/param_store.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/parallel.h"
@@ -11,20 +12,7 @@ namespace {
 // 64 bytes of bf16, so that every parameter starts on a cache line in either element type.
 constexpr std::int64_t kAlignment = 32;
 
-void draw(const Tensor& to, const ParamSpec& spec, std::uint64_t seed) {
-  const RandomStream stream(seed, spec.name);
-  auto* values = to.as<float>();
-  constexpr std::int64_t kGrain = 1 << 14;
-  for_parts(spec, [&](const ParamSpec::Part& part, std::int64_t first, std::int64_t last) {
-    parallel_ranges(last - first, kGrain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = first + begin; i < first + end; ++i) {
-        values[i] = part.init.kind == Init::Kind::ones
-                        ? 1.0F
-                        : part.init.std * stream.normal(static_cast<std::uint64_t>(i));
-      }
-    });
-  });
-}
+std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
 std::int64_t total(const ParamSpec& spec) {
   std::int64_t sum = 0;
@@ -32,14 +20,36 @@ std::int64_t total(const ParamSpec& spec) {
   return spec.repeats * sum;
 }
 
+/// Draws the elements [begin, begin + N) of this rank's part of a parameter.
+void draw(const Tensor& to, const ParamState& state, const Mesh& mesh, std::uint64_t seed) {
+  const ParamSpec& spec = state.spec;
+  const RandomStream stream(seed, spec.name);
+  auto* values = to.as<float>() - state.begin;
+  const std::int64_t first = state.begin, last = state.begin + to.numel();
+  constexpr std::int64_t kGrain = 1 << 14;
+  for_shard_runs(mesh, spec.split, spec.shape, [&](const ShardRun& run) {
+    for_parts(spec, [&](const ParamSpec::Part& part, std::int64_t begin, std::int64_t end) {
+      begin = std::max({begin, run.begin, first});
+      end = std::min({end, run.begin + run.count, last});
+      parallel_ranges(std::max<std::int64_t>(0, end - begin), kGrain,
+                      [&](std::int64_t from, std::int64_t to_end) {
+                        for (std::int64_t i = begin + from; i < begin + to_end; ++i) {
+                          const std::int64_t whole = run.whole + i - run.begin;
+                          values[i] = part.init.kind == Init::Kind::ones
+                                          ? 1.0F
+                                          : part.init.std *
+                                                stream.normal(static_cast<std::uint64_t>(whole));
+                        }
+                      });
+    });
+  });
+}
+
 }  // namespace
 
 ConstTensor Weights::operator[](ParamId id) const {
-  const auto& unit = store_.unit_of(id);
-  HG_CHECK(store_.unit_ids_[static_cast<std::size_t>(id)] == unit_,
-           "parameter {} is not in unit {}", store_.specs_[static_cast<std::size_t>(id)].name,
-           store_.unit_name(unit_));
-  return store_.part(unit.working ? unit.working : unit.master, id);
+  const auto& flat = store_.flat_of(store_.place_of(id, unit_));
+  return store_.part(flat.gathered ? flat.gathered : flat.weights, id);
 }
 
 Tensor Weights::buffer(BufferId id) const {
@@ -47,31 +57,28 @@ Tensor Weights::buffer(BufferId id) const {
 }
 
 Tensor Gradients::operator[](ParamId id) const {
-  const auto& unit = store_.unit_of(id);
-  HG_CHECK(store_.unit_ids_[static_cast<std::size_t>(id)] == unit_,
-           "parameter {} is not in unit {}", store_.specs_[static_cast<std::size_t>(id)].name,
-           store_.unit_name(unit_));
-  return store_.part(unit.gradient, id);
+  const auto& flat = store_.flat_of(store_.place_of(id, unit_));
+  return store_.part(flat.unreduced ? flat.unreduced : flat.gradient, id);
 }
 
-UnitId ParamStore::begin_unit(std::string name) {
-  units_.push_back({.name = std::move(name),
-                    .size = 0,
-                    .master = {},
-                    .m = {},
-                    .v = {},
-                    .working = {},
-                    .gradient = {}});
+UnitId ParamStore::begin_unit(std::string name, bool recurring) {
+  units_.push_back({.name = std::move(name), .recurring = recurring, .flats = {}});
   return units() - 1;
+}
+
+ParamStore::Kind ParamStore::kind_of(Split split) const {
+  if (mesh_.world.size == 1) return kWhole;
+  if (split == Split::experts) return kExperts;
+  return split == Split::none || split == Split::partial ? kWhole : kTensor;
 }
 
 ParamId ParamStore::add(ParamSpec spec) {
   HG_CHECK(total(spec) == spec.shape.numel(), "parameter {}: parts of {} elements in a shape of {}",
            spec.name, total(spec), spec.shape.numel());
-  Unit& unit = units_.back();
-  offsets_.push_back(unit.size);
-  unit_ids_.push_back(units() - 1);
-  unit.size += (spec.shape.numel() + kAlignment - 1) / kAlignment * kAlignment;
+  const Kind kind = kind_of(spec.split);
+  Flat& flat = units_.back().flats[kind];
+  places_.push_back({.unit = units() - 1, .kind = kind, .offset = flat.size});
+  flat.size += round_up(spec.shape.numel(), kAlignment);
   specs_.push_back(std::move(spec));
   return static_cast<ParamId>(specs_.size()) - 1;
 }
@@ -82,77 +89,179 @@ BufferId ParamStore::add_buffer(BufferSpec spec) {
 }
 
 void ParamStore::allocate_buffers(Device device) {
-  const auto lay_out = [&](Arena& arena) {
+  const auto place = [&](Arena& arena) {
     for (Buffer& buffer : buffers_)
       buffer.values = arena.allocate("buffers", buffer.spec.dtype, buffer.spec.shape);
   };
-  lay_out(buffers_arena_);
+  place(buffers_arena_);
   if (device == Device::meta || buffers_.empty()) return;
   const std::size_t bytes = buffers_arena_.high_water();
   buffers_arena_.release(0);
   buffers_arena_.reserve(bytes);
-  lay_out(buffers_arena_);
+  place(buffers_arena_);
   for (const Buffer& buffer : buffers_)
     std::memset(buffer.values.data(), 0, static_cast<std::size_t>(buffer.values.bytes()));
 }
 
+void ParamStore::lay_out(Arena& arena, Device device, DType dtype, Tensor Flat::*member,
+                         bool sharded, bool taking_turns) {
+  // Recurring units that take turns have two places: for the one at work and for its neighbour.
+  std::int64_t turns[2][kKinds] = {};
+  const auto turn_of = [&](std::size_t unit) { return unit % 2; };
+  const auto each = [&](auto&& fn) {
+    for (std::size_t u = 0; u < units_.size(); ++u) {
+      for (const Kind kind : {kWhole, kTensor, kExperts}) {
+        Flat& flat = units_[u].flats[kind];
+        const std::int64_t n = sharded ? flat.size / group_of(kind).size : flat.size;
+        if (n > 0) fn(u, kind, flat, n);
+      }
+    }
+  };
+  std::int64_t sum = 0;
+  each([&](std::size_t u, Kind kind, Flat&, std::int64_t n) {
+    if (taking_turns && units_[u].recurring) {
+      auto& room = turns[turn_of(u)][kind];
+      sum += std::max<std::int64_t>(0, n - room);
+      room = std::max(room, n);
+    } else {
+      sum += n;
+    }
+  });
+  if (device != Device::meta) arena.reserve(static_cast<std::size_t>(sum * size_of(dtype)));
+  Tensor places[2][kKinds];
+  each([&](std::size_t u, Kind kind, Flat& flat, std::int64_t n) {
+    Tensor* shared = taking_turns && units_[u].recurring ? &places[turn_of(u)][kind] : nullptr;
+    if (shared == nullptr) {
+      flat.*member = arena.allocate("parameters", dtype, {n});
+      return;
+    }
+    if (!*shared) *shared = arena.allocate("parameters", dtype, {turns[turn_of(u)][kind]});
+    flat.*member = shared->slice(0, 0, n);
+  });
+}
+
 void ParamStore::allocate(Device device, DType compute, Purpose purpose) {
   compute_ = compute;
-  std::int64_t total = 0;
-  for (const Unit& unit : units_) total += unit.size;
-  const auto lay_out = [&](Arena& arena, DType dtype, Tensor Unit::*member) {
-    if (device != Device::meta) arena.reserve(static_cast<std::size_t>(total * size_of(dtype)));
-    for (Unit& unit : units_) unit.*member = arena.allocate("parameters", dtype, {unit.size});
-  };
+  for (Unit& unit : units_) {
+    for (const Kind kind : {kWhole, kTensor, kExperts}) {
+      std::int64_t& size = unit.flats[kind].size;
+      size = round_up(size, kAlignment * group_of(kind).size);
+    }
+  }
   allocate_buffers(device);
-  const bool training = purpose == Purpose::training;
-  if (compute != DType::f32) lay_out(working_, compute, &Unit::working);
-  if (training || compute == DType::f32) lay_out(master_, DType::f32, &Unit::master);
+  const bool training = purpose == Purpose::training, f32 = compute == DType::f32;
+  const bool sharded_weights = shards(ZeroStage::weights);
+  // A model that computes in f32 has master weights that are a view of its weights.
+  if (!f32 || !sharded_weights)
+    lay_out(f32 ? master_ : working_, device, compute, &Flat::weights, sharded_weights, false);
+  if (sharded_weights) lay_out(moment_, device, compute, &Flat::gathered, false, true);
+  if (f32 && !sharded_weights) {
+    for (Unit& unit : units_) {
+      for (const Kind kind : {kWhole, kTensor, kExperts}) {
+        Flat& flat = unit.flats[kind];
+        if (flat.size > 0)
+          flat.master = shards(ZeroStage::optimizer) ? own(flat.weights, kind) : flat.weights;
+      }
+    }
+  } else if (training || f32) {
+    lay_out(master_, device, DType::f32, &Flat::master, shards(ZeroStage::optimizer), false);
+  }
   if (!training) return;
-  lay_out(gradients_, DType::f32, &Unit::gradient);
-  lay_out(m_, DType::f32, &Unit::m);
-  lay_out(v_, DType::f32, &Unit::v);
+  lay_out(gradients_, device, DType::f32, &Flat::gradient, shards(ZeroStage::gradients), false);
+  if (shards(ZeroStage::gradients))
+    lay_out(unreduced_, device, DType::f32, &Flat::unreduced, false, true);
+  lay_out(m_, device, DType::f32, &Flat::m, shards(ZeroStage::optimizer), false);
+  lay_out(v_, device, DType::f32, &Flat::v, shards(ZeroStage::optimizer), false);
 }
 
 void ParamStore::initialize(std::uint64_t seed) {
-  for (const ParamState& state : states()) draw(state.master, state.spec, seed);
+  for (const ParamState& state : states()) draw(state.master, state, mesh_, seed);
+}
+
+Gradients ParamStore::gradients(UnitId unit, bool accumulate) {
+  if (!shards(ZeroStage::gradients)) return {*this, unit, accumulate};
+  // Whoever had this memory before must have sent its gradients off.
+  for (std::size_t u = 0; u < units_.size(); ++u) {
+    const Unit& other = units_[u];
+    const bool same = static_cast<UnitId>(u) == unit ||
+                      (other.recurring && units_[static_cast<std::size_t>(unit)].recurring &&
+                       u % 2 == static_cast<std::size_t>(unit) % 2);
+    if (same && mesh_.queue != nullptr && other.reduced > 0) mesh_.queue->wait(other.reduced);
+  }
+  return {*this, unit, false};
 }
 
 std::vector<ParamState> ParamStore::states() const {
   std::vector<ParamState> result;
-  for (ParamId id = 0; id < static_cast<ParamId>(specs_.size()); ++id) {
-    const Unit& unit = unit_of(id);
-    const auto flat = [&](const Tensor& all) {
-      return all ? part(all, id).view({specs_[static_cast<std::size_t>(id)].shape.numel()})
-                 : Tensor{};
+  for (std::size_t id = 0; id < specs_.size(); ++id) {
+    const Place& place = places_[id];
+    const Flat& flat = flat_of(place);
+    const Group& group = group_of(place.kind);
+    const bool sharded = shards(ZeroStage::optimizer);
+    const std::int64_t length = sharded ? flat.size / group.size : flat.size;
+    const std::int64_t shard = sharded ? length * group.rank : 0;  // where it begins in the flat
+    const std::int64_t begin = std::max(place.offset, shard);
+    const std::int64_t end = std::min(place.offset + specs_[id].numel(), shard + length);
+    if (begin >= end) continue;
+    const auto of_shard = [&](const Tensor& tensor) {
+      return tensor ? tensor.slice(0, begin - shard, end - shard) : Tensor{};
     };
-    result.push_back({.spec = specs_[static_cast<std::size_t>(id)],
-                      .unit = unit_ids_[static_cast<std::size_t>(id)],
-                      .master = flat(unit.master),
-                      .m = flat(unit.m),
-                      .v = flat(unit.v),
-                      .working = flat(unit.working),
-                      .gradient = flat(unit.gradient)});
+    const auto of_flat = [&](const Tensor& tensor, bool is_shard) {
+      return is_shard || !tensor ? of_shard(tensor) : tensor.slice(0, begin, end);
+    };
+    result.push_back({.spec = specs_[id],
+                      .unit = place.unit,
+                      .begin = begin - place.offset,
+                      .master = of_shard(flat.master),
+                      .m = of_shard(flat.m),
+                      .v = of_shard(flat.v),
+                      .working = compute_ == DType::f32
+                                     ? Tensor{}
+                                     : of_flat(flat.weights, shards(ZeroStage::weights)),
+                      .gradient = of_flat(flat.gradient, shards(ZeroStage::gradients)),
+                      .counts = (sharded || group.rank == 0) &&
+                                (place.kind != kWhole || mesh_.tensor.rank == 0)});
   }
   return result;
 }
 
-Tensor ParamStore::flat_gradients(UnitId unit) const {
-  return units_[static_cast<std::size_t>(unit)].gradient;
+std::vector<ConstTensor> ParamStore::norm_gradients() const {
+  std::vector<ConstTensor> result;
+  for (const Unit& unit : units_) {
+    for (const Kind kind : {kWhole, kTensor, kExperts}) {
+      const Flat& flat = unit.flats[kind];
+      if (flat.size == 0 || (kind == kWhole && mesh_.tensor.rank > 0)) continue;
+      result.push_back(shards(ZeroStage::gradients) ? flat.gradient : own(flat.gradient, kind));
+    }
+  }
+  return result;
 }
 
 std::vector<const Arena*> ParamStore::arenas() const {
-  return {&working_, &master_, &gradients_, &m_, &v_, &buffers_arena_};
+  return {&working_, &master_, &gradients_, &m_, &v_, &moment_, &unreduced_, &buffers_arena_};
 }
 
-const ParamStore::Unit& ParamStore::unit_of(ParamId id) const {
-  return units_[static_cast<std::size_t>(unit_ids_[static_cast<std::size_t>(id)])];
+Tensor ParamStore::own(const Tensor& whole, Kind kind) const {
+  const Group& group = group_of(kind);
+  const std::int64_t length = whole.numel() / group.size;
+  return whole.slice(0, length * group.rank, length * (group.rank + 1));
+}
+
+const ParamStore::Place& ParamStore::place_of(ParamId id, UnitId unit) const {
+  const Place& place = places_[static_cast<std::size_t>(id)];
+  HG_CHECK(place.unit == unit, "parameter {} is not in unit {}",
+           specs_[static_cast<std::size_t>(id)].name, unit_name(unit));
+  return place;
+}
+
+const ParamStore::Flat& ParamStore::flat_of(const Place& place) const {
+  return units_[static_cast<std::size_t>(place.unit)].flats[place.kind];
 }
 
 Tensor ParamStore::part(const Tensor& flat, ParamId id) const {
   const auto i = static_cast<std::size_t>(id);
-  const Shape& shape = specs_[i].shape;
-  return flat.slice(0, offsets_[i], offsets_[i] + shape.numel()).view(shape);
+  const std::int64_t offset = places_[i].offset;
+  return flat.slice(0, offset, offset + specs_[i].numel()).view(specs_[i].shape);
 }
 
 }  // namespace hg

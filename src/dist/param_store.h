@@ -1,15 +1,16 @@
 // Owns a model's parameters, their gradients and the optimizer's state, in flat memory per unit
-// (embedding, each layer, head). A unit is what a sharded layout gathers and releases at a time;
-// with one rank every unit is always there.
+// (embedding, each layer, head). A unit is what a sharded layout gathers and releases at a time,
+// and whose gradients travel together while backward goes on. docs/parallelism.md has the stages.
 #pragma once
 
-#include <deque>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/arena.h"
 #include "core/context.h"
+#include "dist/param_spec.h"
 
 namespace hg {
 
@@ -17,57 +18,22 @@ using UnitId = int;
 using ParamId = int;
 using BufferId = int;
 
-/// How a parameter starts: all ones, or normal with this standard deviation (0: all zeros).
-struct Init {
-  enum class Kind { ones, normal } kind;
-  float std = 0;
+/// What ranks that see the same parameters share (arXiv 1910.02054), each stage with those before
+/// it: nothing; master weights and moments; gradients; the weights themselves.
+enum class ZeroStage { none, optimizer, gradients, weights };
 
-  static Init ones() { return {Kind::ones}; }
-  static Init normal(float std) { return {Kind::normal, std}; }
-};
-
-/// One parameter as the model declares it.
-struct ParamSpec {
-  /// Elements of one purpose, end to end, such as the gate's rows inside the fused projection.
-  struct Part {
-    std::string kind;    // for counts and norms: "attention", "gate", "norm", ...
-    std::int64_t numel;  // of one repetition
-    Init init;
-  };
-  std::string name;  // unique in the model; seeds the initial values
-  Shape shape;
-  bool decay;                // takes part in weight decay
-  std::vector<Part> parts;   // in the order of the rows
-  std::int64_t repeats = 1;  // all parts follow one another so many times: once per KV head
-};
-
-/// Calls fn(part, begin, end) for the elements [begin, end) of each part, in order, empty ones too.
-template <class Fn>
-void for_parts(const ParamSpec& spec, Fn&& fn) {
-  std::int64_t at = 0;
-  for (std::int64_t repeat = 0; repeat < spec.repeats; ++repeat) {
-    for (const ParamSpec::Part& part : spec.parts) {
-      fn(part, at, at + part.numel);
-      at += part.numel;
-    }
-  }
-}
-
-/// What the optimizer updates at once: one parameter, flat.
+/// What the optimizer updates at once: a run of one parameter, flat: all of it, or what is in this
+/// rank's shard.
 struct ParamState {
   const ParamSpec& spec;
   UnitId unit;
+  std::int64_t begin;   // of the run, in the rank's part of the parameter
   Tensor master, m, v;  // [N] f32
   Tensor working;       // [N] bf16; absent where the model computes with the master
   Tensor gradient;      // [N] f32
-};
+  bool counts;          // here, and not on another rank that has the same
 
-/// State of the model that no gradient changes, such as a router's bias: zero at first.
-struct BufferSpec {
-  std::string name;  // unique in the model
-  DType dtype;
-  Shape shape;
-  bool saved;  // in checkpoints; else it lives for a step
+  std::int64_t numel() const { return master ? master.numel() : working.numel(); }
 };
 
 struct Buffer {
@@ -89,8 +55,8 @@ class Weights {
   UnitId unit_;
 };
 
-/// The gradients of one unit, f32. `accumulate` is false for the first micro-batch of a step: then
-/// backward overwrites.
+/// The gradients of one unit, f32. `accumulate` is false where backward overwrites: for the first
+/// micro-batch of a step, and always where each micro-batch's gradients are sent on.
 class Gradients {
  public:
   Gradients(const ParamStore& store, UnitId unit, bool add)
@@ -106,7 +72,12 @@ class Gradients {
 
 class ParamStore {
  public:
-  UnitId begin_unit(std::string name);
+  explicit ParamStore(const Mesh& mesh = {}, ZeroStage stage = ZeroStage::none)
+      : mesh_(mesh), stage_(stage) {}
+
+  /// A recurring unit is one of many that are at work one after the other, such as layers: what is
+  /// whole for a moment then lies in memory that they take turns in.
+  UnitId begin_unit(std::string name, bool recurring = false);
   /// Adds a parameter to the unit begun last.
   ParamId add(ParamSpec spec);
   BufferId add_buffer(BufferSpec spec);
@@ -119,44 +90,96 @@ class ParamStore {
   /// Draws initial values by (seed, name, index): the same for every topology and thread count.
   void initialize(std::uint64_t seed);
 
-  Weights weights(UnitId unit) const { return {*this, unit}; }
-  Gradients gradients(UnitId unit, bool accumulate) const { return {*this, unit, accumulate}; }
+  // All of the following are collective: calls come in the same order on every rank.
+  /// Makes the weights that the model computes with from the master weights, after these were drawn
+  /// or loaded.
+  void publish(Context& ctx);
+  /// Behind the optimizer, which has updated this rank's working weights: those of the others.
+  void gather_updated(Context& ctx);
 
-  /// Every parameter with its state, in the order they were added.
+  /// Makes a unit's weights whole until the next gather but one, and begins with those of `next`
+  /// (-1: none).
+  void gather(Context& ctx, UnitId unit, UnitId next);
+  /// Behind a unit's backward: begins to sum its gradients over the ranks. `first` and `last` are
+  /// of the micro-batches of a step.
+  void reduce(Context& ctx, UnitId unit, bool first, bool last);
+  /// Waits until all gradients are summed.
+  void finish_reduce(Context& ctx);
+
+  Weights weights(UnitId unit) const { return {*this, unit}; }
+  Gradients gradients(UnitId unit, bool accumulate);
+
+  /// This rank's share of every parameter with its state, in the order they were added.
   std::vector<ParamState> states() const;
+  /// Gradients whose squares, summed over all ranks, make the norm's: [N] f32 each.
+  std::vector<ConstTensor> norm_gradients() const;
   std::span<const Buffer> buffers() const { return buffers_; }
-  /// All gradients of a unit, [N] f32, zero in the padding between parameters.
-  Tensor flat_gradients(UnitId unit) const;
 
   std::span<const ParamSpec> specs() const { return specs_; }
+  UnitId unit_of(std::size_t spec) const { return places_[spec].unit; }
   int units() const { return static_cast<int>(units_.size()); }
   const std::string& unit_name(UnitId unit) const {
     return units_[static_cast<std::size_t>(unit)].name;
   }
   DType compute_dtype() const { return compute_; }
+  const Mesh& mesh() const { return mesh_; }
+  ZeroStage stage() const { return stage_; }
   /// The memory behind it, by category.
   std::vector<const Arena*> arenas() const;
 
  private:
+  /// Parameters of a unit that the same ranks share: of those that are whole on every rank of the
+  /// tensor axis, of those that are not, and of experts.
+  enum Kind : std::size_t { kWhole, kTensor, kExperts, kKinds };
+  struct Flat {
+    std::int64_t size = 0;  // elements, padded so that all shards are as long
+    Tensor weights;         // of the compute type: whole, or a shard with a whole one elsewhere
+    Tensor master, m, v;    // f32, whole or a shard
+    Tensor gradient;        // f32, whole or a shard
+    Tensor gathered, unreduced;  // [size]: what is whole for a moment, where the above are shards
+  };
   struct Unit {
     std::string name;
-    std::int64_t size = 0;  // elements, padded
-    Tensor master, m, v, working, gradient;
+    bool recurring;
+    Flat flats[kKinds];
+    CommQueue::Ticket gathered = 0, reduced = 0;  // of the queue
+  };
+  struct Place {
+    UnitId unit;
+    Kind kind;
+    std::int64_t offset;
   };
   friend class Weights;
   friend class Gradients;
-  void allocate_buffers(Device device);
-  Tensor part(const Tensor& flat, ParamId id) const;
-  const Unit& unit_of(ParamId id) const;
 
+  Kind kind_of(Split split) const;
+  const Group& group_of(Kind kind) const {
+    return kind == kExperts ? mesh_.expert_data : mesh_.data;
+  }
+  bool shards(ZeroStage from) const { return stage_ >= from; }
+  /// The elements of a flat that are this rank's, whatever the stage.
+  Tensor own(const Tensor& whole, Kind kind) const;
+  Tensor part(const Tensor& flat, ParamId id) const;
+  const Place& place_of(ParamId id, UnitId unit) const;
+  const Flat& flat_of(const Place& place) const;
+  void lay_out(Arena& arena, Device device, DType dtype, Tensor Flat::*member, bool sharded,
+               bool taking_turns);
+  void allocate_buffers(Device device);
+  void begin_gather(UnitId unit);
+  void in_background(CommQueue::Ticket& ticket, std::function<void()> call);
+  void sum_partial(UnitId unit) const;
+
+  Mesh mesh_;
+  ZeroStage stage_;
   std::vector<ParamSpec> specs_;
-  std::vector<UnitId> unit_ids_;       // of each parameter
-  std::vector<std::int64_t> offsets_;  // of each parameter in its unit
+  std::vector<Place> places_;  // of each parameter
   std::vector<Unit> units_;
   std::vector<Buffer> buffers_;
+  UnitId turns_[2] = {-1, -1};  // the units that are whole in the memory they take turns in
   DType compute_ = DType::f32;
   Arena working_{"weights"}, master_{"master weights"}, gradients_{"gradients"}, m_{"adam m"},
-      v_{"adam v"}, buffers_arena_{"buffers"};
+      v_{"adam v"}, moment_{"weights at work"}, unreduced_{"gradients at work"},
+      buffers_arena_{"buffers"};
 };
 
 }  // namespace hg

@@ -7,7 +7,7 @@ Block::Block(ParamStore& store, const ModelConfig& config, std::int64_t layer)
 
 Block::Block(ParamStore& store, const ModelConfig& config, std::int64_t layer,
              const std::string& name)
-    : unit_(store.begin_unit(name)),
+    : unit_(store.begin_unit(name, true)),
       attention_norm_(store, config, name + ".attention.norm"),
       attention_(store, config, name + ".attention"),
       attention_output_(store, config, name + ".attention"),

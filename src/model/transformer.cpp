@@ -41,6 +41,10 @@ void Transformer::make_tables(Device device, Arena& arena) {
   if (device != Device::meta) fill_rope_table(rope_.cos, rope_.sin, config_.rope_theta);
 }
 
+UnitId Transformer::unit_of(std::size_t block) const {
+  return block < blocks_.size() ? blocks_[block].unit() : head_.unit();
+}
+
 Stream Transformer::embed(Context& ctx, ConstTensor tokens, Arena& arena) const {
   const Shape shape{tokens.dim(0), config_.hidden_size};
   const DType dtype = store_.compute_dtype();
@@ -53,36 +57,42 @@ Stream Transformer::embed(Context& ctx, ConstTensor tokens, Arena& arena) const 
 }
 
 void Transformer::forward_backward(Context& ctx, const Batch& batch, Recompute recompute,
-                                   float z_loss, bool accumulate, const TokenLosses& losses,
+                                   float z_loss, MicroBatch micro, const TokenLosses& losses,
                                    const Instruments* instruments) {
   const ArenaScope activations(ctx.activations), scratch(ctx.scratch);
-  const Weights embedding = store_.weights(embedding_unit_);
-  const Gradients g_embedding = store_.gradients(embedding_unit_, accumulate);
-
-  if (!accumulate) {
+  if (micro.first) {
     for (const Block& block : blocks_) block.begin_step(ctx, store_.weights(block.unit()));
   }
+  store_.gather(ctx, embedding_unit_, unit_of(0));
   Stream stream = embed(ctx, batch.tokens, ctx.activations);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    blocks_[i].forward(ctx, store_.weights(blocks_[i].unit()), batch, rope_, stream, saved_[i],
+    const UnitId unit = blocks_[i].unit();
+    store_.gather(ctx, unit, unit_of(i + 1));
+    blocks_[i].forward(ctx, store_.weights(unit), batch, rope_, stream, saved_[i],
                        {.policy = recompute, .pass = Pass::train}, {instruments, i});
   }
 
+  store_.gather(ctx, head_.unit(), -1);
+  const Gradients g_embedding = store_.gradients(embedding_unit_, !micro.first);
   const Tensor d = ctx.scratch.allocate("d stream", stream.delta.dtype(), stream.delta.shape());
-  head_.forward_backward(ctx, store_.weights(head_.unit()), embedding,
-                         store_.gradients(head_.unit(), accumulate), g_embedding, batch, stream,
+  head_.forward_backward(ctx, store_.weights(head_.unit()), store_.weights(embedding_unit_),
+                         store_.gradients(head_.unit(), !micro.first), g_embedding, batch, stream,
                          {.loss = losses.loss, .lse = losses.lse, .z_loss = z_loss}, d);
+  store_.reduce(ctx, head_.unit(), micro.first, micro.last);
 
   for (std::size_t i = blocks_.size(); i-- > 0;) {
-    blocks_[i].backward(ctx, store_.weights(blocks_[i].unit()),
-                        store_.gradients(blocks_[i].unit(), accumulate), batch, rope_, saved_[i],
-                        recompute, d);
+    const UnitId unit = blocks_[i].unit();
+    store_.gather(ctx, unit, i > 0 ? unit_of(i - 1) : -1);
+    blocks_[i].backward(ctx, store_.weights(unit), store_.gradients(unit, !micro.first), batch,
+                        rope_, saved_[i], recompute, d);
+    store_.reduce(ctx, unit, micro.first, micro.last);
   }
   run(ctx, EmbeddingBackward{.dweight = g_embedding[embedding_],
                              .dy = d,
                              .tokens = batch.tokens,
                              // A tied head has already written its part.
-                             .accumulate = accumulate || config_.tie_word_embeddings});
+                             .accumulate = g_embedding.accumulate || config_.tie_word_embeddings});
+  store_.reduce(ctx, embedding_unit_, micro.first, micro.last);
 }
 
 void Transformer::end_step(Context& ctx) const {
@@ -90,14 +100,18 @@ void Transformer::end_step(Context& ctx) const {
 }
 
 void Transformer::forward(Context& ctx, const Batch& batch, const TokenLosses& losses,
-                          const Instruments* instruments) const {
+                          const Instruments* instruments) {
   const ArenaScope scratch(ctx.scratch);
+  store_.gather(ctx, embedding_unit_, unit_of(0));
   Stream stream = embed(ctx, batch.tokens, ctx.scratch);
   Block::Saved s;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    blocks_[i].forward(ctx, store_.weights(blocks_[i].unit()), batch, rope_, stream, s,
+    const UnitId unit = blocks_[i].unit();
+    store_.gather(ctx, unit, unit_of(i + 1));
+    blocks_[i].forward(ctx, store_.weights(unit), batch, rope_, stream, s,
                        {.policy = Recompute::none, .pass = Pass::infer}, {instruments, i});
   }
+  store_.gather(ctx, head_.unit(), -1);
   head_.forward(ctx, store_.weights(head_.unit()), store_.weights(embedding_unit_), batch, stream,
                 {.loss = losses.loss, .lse = losses.lse, .z_loss = 0});
 }

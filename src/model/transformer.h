@@ -13,6 +13,12 @@ struct TokenLosses {
   Tensor loss, lse;  // [T] f32: cross-entropy, and logsumexp of the logits; 0 without a target
 };
 
+/// Which of a step's micro-batches this is: the first overwrites gradients, the last sends them to
+/// other ranks.
+struct MicroBatch {
+  bool first = true, last = true;
+};
+
 class Transformer {
  public:
   /// Declares every parameter in `store`.
@@ -22,18 +28,18 @@ class Transformer {
   void make_tables(Device device, Arena& arena);
 
   /// One micro-batch: losses, and gradients of (sum of losses + z_loss sum of lse^2), added to
-  /// those in the store if `accumulate`; if not, a step begins. Dividing by the number of targets
-  /// is left to the optimizer, so that a step's gradient does not depend on how it was cut into
-  /// micro-batches. Instruments, if given, see the forward pass and change nothing.
+  /// those of the step's earlier micro-batches. Dividing by the number of targets is left to the
+  /// optimizer, so that a step's gradient does not depend on how it was cut into micro-batches.
+  /// Instruments, if given, see the forward pass and change nothing.
   void forward_backward(Context& ctx, const Batch& batch, Recompute recompute, float z_loss,
-                        bool accumulate, const TokenLosses& losses,
+                        MicroBatch micro, const TokenLosses& losses,
                         const Instruments* instruments = nullptr);
   /// Behind the last micro-batch of a step: what the model itself adapts, which is the routers'
   /// biases.
   void end_step(Context& ctx) const;
   /// Losses alone; and what instruments see.
   void forward(Context& ctx, const Batch& batch, const TokenLosses& losses,
-               const Instruments* instruments = nullptr) const;
+               const Instruments* instruments = nullptr);
   /// Logits, [1, V], of the last of n new tokens of one document, whose `first` earlier ones are in
   /// the caches, one per block; the new ones are added.
   void decode(Context& ctx, ConstTensor tokens, ConstTensor positions, std::int64_t first,
@@ -42,6 +48,8 @@ class Transformer {
   const ModelConfig& config() const { return config_; }
 
  private:
+  /// The unit of block i; of the head behind the last one.
+  UnitId unit_of(std::size_t block) const;
   Stream embed(Context& ctx, ConstTensor tokens, Arena& arena) const;
 
   ModelConfig config_;

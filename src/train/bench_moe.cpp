@@ -54,7 +54,7 @@ class Layers {
       *tensor = batch_.allocate("batch", dtype, {size.tokens, size.hidden});
     if (device == Device::meta) return;
     store_.initialize(1);
-    refresh_working(ctx_, store_);
+    store_.publish(ctx_);
     fill(x_, "x");
     fill(dy_, "dy");
   }

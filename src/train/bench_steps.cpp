@@ -48,7 +48,7 @@ BenchSteps::BenchSteps(const RunConfig& config, const CpuInfo& cpu, const StepPl
       run_(make_training_model(config, cpu, plan)),
       losses_(allocate_losses(run_->tables, tokens_)) {
   run_->store.initialize(1);
-  refresh_working(run_->ctx, run_->store);
+  run_->store.publish(run_->ctx);
   for (std::uint64_t i = 0; i < 8; ++i) batches_.push_back(random_batch(config, i));
 }
 
@@ -62,8 +62,8 @@ double BenchSteps::next(Trace* trace, const Instruments* look) {
   run_->ctx.trace = trace;
   const auto start = Clock::now();
   const HostBatch& batch = batches_[static_cast<std::size_t>(steps_++) % batches_.size()];
-  run_->model.forward_backward(run_->ctx, batch.view(), config_.training.recompute, 0, false,
-                               losses_, look);
+  run_->model.forward_backward(run_->ctx, batch.view(), config_.training.recompute, 0, {}, losses_,
+                               look);
   const auto tokens = static_cast<double>(tokens_);
   const double norm = gradient_norm(run_->ctx, run_->store) / tokens;
   const double scale = std::min(1.0, config_.training.max_grad_norm / norm) / tokens;

@@ -28,15 +28,55 @@ std::vector<fs::path> list_checkpoints(const fs::path& folder) {
   return found;
 }
 
-/// Each parameter in the shape that the model declares.
-std::vector<NamedTensor> tensors_of(const std::vector<ParamState>& states, std::string_view suffix,
-                                    Tensor ParamState::*member) {
+/// Tensors of whole parameters, as one rank sees or gathers them.
+struct WholeTensors {
   std::vector<NamedTensor> tensors;
-  for (const ParamState& state : states) {
-    tensors.push_back(
-        {state.spec.name + std::string(suffix), (state.*member).view(state.spec.shape)});
+  std::vector<std::unique_ptr<float[]>> memory;  // of those that were put together
+};
+
+/// Calls fn(run) for the runs of the whole parameter that a state holds; run.begin counts in the
+/// state's tensors.
+template <class Fn>
+void for_state_runs(const ParamStore& store, const ParamState& state, Fn&& fn) {
+  const ParamSpec& spec = state.spec;
+  const std::int64_t first = state.begin, last = state.begin + state.numel();
+  for_shard_runs(store.mesh(), spec.split, spec.shape, [&](const ShardRun& run) {
+    const std::int64_t begin = std::max(run.begin, first);
+    const std::int64_t end = std::min(run.begin + run.count, last);
+    if (begin < end) fn(ShardRun{begin - first, run.whole + begin - run.begin, end - begin});
+  });
+}
+
+/// Every parameter's `member` as it is over all ranks. Collective; all ranks but rank 0 get none.
+/// Parts that ranks do not have are zeros in the sum that puts a parameter together.
+WholeTensors whole_tensors(const ParamStore& store, std::string_view suffix,
+                           Tensor ParamState::*member) {
+  WholeTensors result;
+  const Group& world = store.mesh().world;
+  const auto states = store.states();
+  auto state = states.begin();
+  for (const ParamSpec& spec : store.specs()) {
+    const std::string name = spec.name + std::string(suffix);
+    if (world.comm == nullptr) {
+      result.tensors.push_back({name, ((*state++).*member).view(spec.shape)});
+      continue;
+    }
+    const Shape shape = whole_shape(store.mesh(), spec.split, spec.shape);
+    auto memory = std::make_unique<float[]>(static_cast<std::size_t>(shape.numel()));
+    if (state != states.end() && &state->spec == &spec) {
+      const auto* values = ((*state).*member).as<float>();
+      for_state_runs(store, *state, [&](const ShardRun& run) {
+        if (state->counts) std::copy_n(values + run.begin, run.count, memory.get() + run.whole);
+      });
+      ++state;
+    }
+    const Tensor whole(memory.get(), DType::f32, shape);
+    world.comm->all_reduce(whole, Reduce::sum, "checkpoint");
+    if (world.rank > 0) continue;
+    result.tensors.push_back({name, whole});
+    result.memory.push_back(std::move(memory));
   }
-  return tensors;
+  return result;
 }
 
 /// What the model holds beside parameters.
@@ -48,33 +88,48 @@ std::vector<NamedTensor> saved_buffers(const ParamStore& store) {
   return tensors;
 }
 
-/// Reads one tensor of the file into `to`, flat, converting between f32 and bf16.
-void read_into(const SafetensorsFile& file, const fs::path& path, const std::string& name,
-               const Shape& shape, const Tensor& to, Context& ctx) {
+/// The tensor of the file, whose shape must be this.
+ConstTensor find_tensor(const SafetensorsFile& file, const fs::path& path, const std::string& name,
+                        const Shape& shape) {
   HG_CHECK(file.contains(name), "{}: has no tensor '{}'; is it a checkpoint of this model?",
            path.string(), name);
-  const ConstTensor from = file.tensor(name);
-  HG_CHECK(from.shape() == shape, "{}: tensor '{}' is {}, expected {}", path.string(), name,
-           from.shape().to_string(), shape.to_string());
-  run(ctx, Cast{.y = to, .x = from.view({from.numel()})});
+  const ConstTensor tensor = file.tensor(name);
+  HG_CHECK(tensor.shape() == shape, "{}: tensor '{}' is {}, expected {}", path.string(), name,
+           tensor.shape().to_string(), shape.to_string());
+  return tensor.view({tensor.numel()});
+}
+
+/// Reads what this rank holds of a parameter, converting between f32 and bf16.
+void read_state(const SafetensorsFile& file, const fs::path& path, const std::string& suffix,
+                const ParamStore& store, const ParamState& state, const Tensor& to, Context& ctx) {
+  const ConstTensor whole =
+      find_tensor(file, path, state.spec.name + suffix,
+                  whole_shape(store.mesh(), state.spec.split, state.spec.shape));
+  for_state_runs(store, state, [&](const ShardRun& part) {
+    run(ctx, Cast{.y = to.slice(0, part.begin, part.begin + part.count),
+                  .x = whole.slice(0, part.whole, part.whole + part.count)});
+  });
 }
 
 }  // namespace
 
 fs::path save_checkpoint(const fs::path& folder, const ParamStore& store, const TrainState& state,
                          const RunConfig& config, std::int64_t keep) {
+  auto model = whole_tensors(store, "", &ParamState::master);
+  const auto m = whole_tensors(store, ".m", &ParamState::m);
+  const auto v = whole_tensors(store, ".v", &ParamState::v);
   const fs::path name = fmt::format("{}{:08}", kPrefix, state.step);
+  if (store.mesh().world.rank > 0) return folder / name;
+
   const fs::path temporary = folder / fmt::format("tmp-{}-{}", name.string(), getpid());
   std::error_code error;
   fs::create_directories(temporary, error);
   HG_CHECK(!error, "{}: cannot create the folder: {}", temporary.string(), error.message());
   try {
-    const auto states = store.states();
-    auto model = tensors_of(states, "", &ParamState::master);
-    std::ranges::move(saved_buffers(store), std::back_inserter(model));
-    write_safetensors(temporary / "model.safetensors", model, {{"format", "pt"}});
-    auto moments = tensors_of(states, ".m", &ParamState::m);
-    std::ranges::move(tensors_of(states, ".v", &ParamState::v), std::back_inserter(moments));
+    std::ranges::move(saved_buffers(store), std::back_inserter(model.tensors));
+    write_safetensors(temporary / "model.safetensors", model.tensors, {{"format", "pt"}});
+    auto moments = m.tensors;
+    std::ranges::copy(v.tensors, std::back_inserter(moments));
     write_safetensors(temporary / "optimizer.safetensors", moments, {{"format", "pt"}});
     write_file(temporary / "config.yaml", to_yaml(config));
     const nlohmann::ordered_json json = {
@@ -100,30 +155,30 @@ std::optional<fs::path> newest_checkpoint(const fs::path& folder) {
   return all.empty() ? std::nullopt : std::optional(all.back());
 }
 
-TrainState load_checkpoint(const fs::path& checkpoint, const ParamStore& store, Context& ctx) {
+TrainState load_checkpoint(const fs::path& checkpoint, ParamStore& store, Context& ctx) {
   const fs::path model_path = checkpoint / "model.safetensors",
                  moments_path = checkpoint / "optimizer.safetensors";
   const SafetensorsFile model(model_path);
   const auto states = store.states();
-  const std::size_t expected = states.size() + saved_buffers(store).size();
+  const std::size_t expected = store.specs().size() + saved_buffers(store).size();
   HG_CHECK(model.names().size() == expected, "{}: holds {} tensors, the model has {}",
            model_path.string(), model.names().size(), expected);
   for (const ParamState& state : states) {
-    read_into(model, model_path, state.spec.name, state.spec.shape,
-              state.master ? state.master : state.working, ctx);
+    read_state(model, model_path, "", store, state, state.master ? state.master : state.working,
+               ctx);
   }
   for (const Buffer& buffer : store.buffers()) {
     if (!buffer.spec.saved) continue;
-    read_into(model, model_path, buffer.spec.name, buffer.spec.shape,
-              buffer.values.view({buffer.values.numel()}), ctx);
+    run(ctx, Cast{.y = buffer.values.view({buffer.values.numel()}),
+                  .x = find_tensor(model, model_path, buffer.spec.name, buffer.spec.shape)});
   }
   if (states.front().m) {
     const SafetensorsFile moments(moments_path);
     for (const ParamState& state : states) {
-      read_into(moments, moments_path, state.spec.name + ".m", state.spec.shape, state.m, ctx);
-      read_into(moments, moments_path, state.spec.name + ".v", state.spec.shape, state.v, ctx);
+      read_state(moments, moments_path, ".m", store, state, state.m, ctx);
+      read_state(moments, moments_path, ".v", store, state, state.v, ctx);
     }
-    refresh_working(ctx, store);
+    store.publish(ctx);
   }
   const fs::path state_path = checkpoint / "state.json";
   try {

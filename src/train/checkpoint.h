@@ -9,7 +9,8 @@
 namespace hg {
 
 /// Writes FOLDER/step-00001234/{model,optimizer}.safetensors and state.json through a temporary
-/// folder, and then removes all but the newest `keep`. Returns the folder written.
+/// folder, and then removes all but the newest `keep`. Returns the folder written. Collective:
+/// whole tensors come together on rank 0, which writes.
 std::filesystem::path save_checkpoint(const std::filesystem::path& folder, const ParamStore& store,
                                       const TrainState& state, const RunConfig& config,
                                       std::int64_t keep);
@@ -17,9 +18,9 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& folder, const
 /// The newest step-* folder in `folder`, if there is one.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& folder);
 
-/// Reads weights and, if the store holds them, moments. Throws if the checkpoint is of another
-/// model.
-TrainState load_checkpoint(const std::filesystem::path& checkpoint, const ParamStore& store,
+/// Reads this rank's weights and, if the store holds them, moments. Throws if the checkpoint is of
+/// another model.
+TrainState load_checkpoint(const std::filesystem::path& checkpoint, ParamStore& store,
                            Context& ctx);
 
 }  // namespace hg

@@ -67,7 +67,33 @@ struct TrainingConfig {
                    global_batch_size, micro_batch_size);
     }
   }
-  std::int64_t accumulation_steps() const { return global_batch_size / micro_batch_size; }
+  /// Micro-batches that each of `ranks` takes in a step.
+  std::int64_t accumulation_steps(std::int64_t ranks) const {
+    return global_batch_size / (micro_batch_size * ranks);
+  }
+};
+
+struct ParallelismConfig {
+  std::optional<std::int64_t> data;
+  std::int64_t tensor = 1;
+  std::int64_t expert = 1;
+  std::int64_t zero_stage = 1;
+  bool sequence_parallel = false;
+
+  void fields(auto&& f) {
+    f("data", data, "ranks that take samples of their own; default: all that there are / tensor",
+      at_least(1));
+    f("tensor", tensor, "ranks that share each layer's heads, widths and the vocabulary",
+      at_least(1));
+    f("expert", expert, "ranks that share a layer's experts; neighbours among all ranks",
+      at_least(1));
+    f("zero_stage", zero_stage,
+      "what data-parallel ranks share: 0 nothing; 1 master weights and moments; 2 also gradients; "
+      "3 also weights",
+      at_least(0), at_most(3));
+    f("sequence_parallel", sequence_parallel,
+      "tensor-parallel ranks share the tokens between their products");
+  }
 };
 
 struct OptimizerConfig {
@@ -168,6 +194,7 @@ struct RunConfig {
   std::string name = "run";
   ModelConfig model;
   TrainingConfig training;
+  ParallelismConfig parallelism;
   OptimizerConfig optimizer;
   LrSchedulerConfig lr_scheduler;
   DataConfig data;
@@ -179,6 +206,7 @@ struct RunConfig {
     f("name", name, "of the run; its folder is runs/NAME unless --run says otherwise");
     f("model", model, "the network");
     f("training", training, "the loop");
+    f("parallelism", parallelism, "how ranks share the work");
     f("optimizer", optimizer, "AdamW");
     f("lr_scheduler", lr_scheduler, "learning rate over steps");
     f("data", data, "token files and tokenizer");

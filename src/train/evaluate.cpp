@@ -12,7 +12,7 @@ Evaluation evaluate(RunModel& run, const TokenLosses& losses, const TokenFile& f
                        .first_sample = 0,
                        .order = SampleOrder::sequential,
                        .rank = 0,
-                       .ranks = 1});
+                       .ranks = 1});  // every rank reads all of it: no loss is left to be summed
   const std::int64_t available = loader.sampler().samples();
   const std::int64_t wanted = sequences > 0 ? std::min(sequences, available) : available;
   const std::int64_t batches = wanted / training.micro_batch_size;

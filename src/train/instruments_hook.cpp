@@ -7,12 +7,13 @@ namespace hg {
 InstrumentsHook::InstrumentsHook(Sinks& sinks, const std::filesystem::path& folder,
                                  const Tokenizer& tokenizer, const RunConfig& config, RunModel& run)
     : sinks_(sinks),
-      details_(folder / "instruments.jsonl", AppendFile::Open::create_or_append),
       tokenizer_(tokenizer),
       config_(config),
       instruments_(config.model, config.training.micro_batch_size * config.training.seq_len,
                    run.tables),
       watch_(config.model.moe, config.training.micro_batch_size * config.training.seq_len) {
+  if (run.store.mesh().world.rank > 0) return;
+  details_.emplace(folder / "instruments.jsonl", AppendFile::Open::create_or_append);
   if (config.model.moe.num_experts > 0) watch_.see_history(folder / "metrics.jsonl");
 }
 
@@ -28,6 +29,7 @@ void InstrumentsHook::after_step(Trainer& trainer, const StepResult& result) {
   const auto updates = measure_updates(run.ctx, run.store, trainer.config().optimizer, result.lr,
                                        result.gradient_scale, result.step);
   std::ranges::move(update_summary(updates), std::back_inserter(values));
+  if (!details_) return;  // rank 0 writes
   const bool details = result.step % config_.metrics.details_interval == 0;
   MetricRow row = make_row(trainer, "instruments", std::move(values));
   if (details) {
@@ -51,7 +53,7 @@ void InstrumentsHook::write_details(const Trainer& trainer) {
                                  {"tokens", trainer.state().tokens}};
   line.update(instrument_details(instruments_, trainer.seen_tokens(), tokenizer_));
   // A token may be half a character, which JSON cannot hold.
-  details_.write(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  details_->write(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace hg

@@ -27,7 +27,7 @@ class InstrumentsHook : public Hook {
   void warn_of_routing(const Trainer& trainer, std::span<const NamedValue> values);
 
   Sinks& sinks_;
-  AppendFile details_;
+  std::optional<AppendFile> details_;  // of the rank that writes
   const Tokenizer& tokenizer_;
   const RunConfig& config_;
   Instruments instruments_;

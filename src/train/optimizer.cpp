@@ -2,29 +2,35 @@
 
 #include <cmath>
 
+#include "dist/collectives.h"
 #include "ops/optimizer.h"
 
 namespace hg {
 
-void refresh_working(Context& ctx, const ParamStore& store) {
-  for (const ParamState& state : store.states()) {
-    if (state.working) run(ctx, Cast{.y = state.working, .x = state.master});
-  }
-}
-
-double gradient_norm(Context& ctx, const ParamStore& store) {
+double gradient_norm(Context& ctx, ParamStore& store) {
+  store.finish_reduce(ctx);
   const ArenaScope scope(ctx.scratch);
-  const Tensor sums = ctx.scratch.allocate("squared norms", DType::f32, {store.units()});
-  for (UnitId unit = 0; unit < store.units(); ++unit) {
-    run(ctx, SumOfSquares{.out = sums.rows(unit, unit + 1), .x = store.flat_gradients(unit)});
+  const std::vector<ConstTensor> gradients = store.norm_gradients();
+  const auto count = static_cast<std::int64_t>(gradients.size());
+  const Tensor sums = ctx.scratch.allocate("squared norms", DType::f32, {count});
+  for (std::int64_t i = 0; i < count; ++i) {
+    run(ctx, SumOfSquares{.out = sums.rows(i, i + 1), .x = gradients[static_cast<std::size_t>(i)]});
   }
-  if (ctx.device == Device::meta) return 0;
-  double total = 0;
-  for (UnitId unit = 0; unit < store.units(); ++unit) total += double{sums.as<float>()[unit]};
-  return std::sqrt(total);
+  const Tensor total = ctx.scratch.allocate("squared norms", DType::f32, {1});
+  double sum = 0;
+  if (ctx.device != Device::meta) {
+    for (std::int64_t i = 0; i < count; ++i) sum += double{sums.as<float>()[i]};
+    if (store.mesh().world.size == 1) return std::sqrt(sum);
+    *total.as<float>() = static_cast<float>(sum);
+  }
+  run(ctx, AllReduce{.x = total,
+                     .group = store.mesh().world,
+                     .reduce = Reduce::sum,
+                     .label = "gradient norm"});
+  return ctx.device == Device::meta ? 0 : std::sqrt(double{*total.as<float>()});
 }
 
-void adamw_step(Context& ctx, const ParamStore& store, const OptimizerConfig& config, double lr,
+void adamw_step(Context& ctx, ParamStore& store, const OptimizerConfig& config, double lr,
                 double gradient_scale, std::int64_t step) {
   for (const ParamState& state : store.states()) {
     run(ctx,
@@ -41,6 +47,7 @@ void adamw_step(Context& ctx, const ParamStore& store, const OptimizerConfig& co
               .gradient_scale = static_cast<float>(gradient_scale),
               .step = step});
   }
+  store.gather_updated(ctx);
 }
 
 }  // namespace hg

@@ -38,8 +38,13 @@ std::vector<KindCount> count_by_kind(const ParamStore& store) {
 
 }  // namespace
 
-RunModel::RunModel(const ModelConfig& config, Device device, const CpuInfo& cpu)
-    : model(config, store) {
+ZeroStage zero_stage(const RunConfig& config) {
+  return static_cast<ZeroStage>(config.parallelism.zero_stage);
+}
+
+RunModel::RunModel(const ModelConfig& config, Device device, const CpuInfo& cpu, const Mesh& mesh,
+                   ZeroStage stage)
+    : store(mesh, stage), model(config, store) {
   ctx.device = device;
   ctx.cpu = cpu;
 }
@@ -66,9 +71,9 @@ std::int64_t StepPlan::total_parameters() const {
   return sum;
 }
 
-StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu) {
+StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh) {
   StepPlan plan{};
-  RunModel meta(config.model, Device::meta, cpu);
+  RunModel meta(config.model, Device::meta, cpu, mesh, zero_stage(config));
   meta.store.allocate(Device::meta, compute_dtype(config.training.precision, cpu),
                       ParamStore::Purpose::training);
   meta.model.make_tables(Device::meta, meta.tables);
@@ -79,13 +84,13 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu) {
   meta.model.forward(meta.ctx, batch, losses);
   if (config.metrics.instrument_interval > 0) {
     const Instruments instruments(config.model, tokens, meta.tables);
-    meta.model.forward_backward(meta.ctx, batch, config.training.recompute, 0, false, losses,
+    meta.model.forward_backward(meta.ctx, batch, config.training.recompute, 0, {}, losses,
                                 &instruments);
     measure_updates(meta.ctx, meta.store, config.optimizer, config.optimizer.lr, 1, 1);
   }
   meta.ctx.trace = &plan.trace;
   meta.model.forward_backward(meta.ctx, batch, config.training.recompute,
-                              static_cast<float>(config.training.z_loss), false, losses);
+                              static_cast<float>(config.training.z_loss), {}, losses);
   gradient_norm(meta.ctx, meta.store);
   adamw_step(meta.ctx, meta.store, config.optimizer, config.optimizer.lr, 1, 1);
   meta.model.end_step(meta.ctx);
@@ -105,8 +110,8 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu) {
 }
 
 std::unique_ptr<RunModel> make_training_model(const RunConfig& config, const CpuInfo& cpu,
-                                              const StepPlan& plan) {
-  auto run = std::make_unique<RunModel>(config.model, Device::cpu, cpu);
+                                              const StepPlan& plan, const Mesh& mesh) {
+  auto run = std::make_unique<RunModel>(config.model, Device::cpu, cpu, mesh, zero_stage(config));
   run->ctx.activations.reserve(plan.activations);
   run->ctx.scratch.reserve(plan.scratch);
   run->tables.reserve(plan.tables);

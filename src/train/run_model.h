@@ -11,7 +11,8 @@
 namespace hg {
 
 struct RunModel {
-  RunModel(const ModelConfig& config, Device device, const CpuInfo& cpu);
+  RunModel(const ModelConfig& config, Device device, const CpuInfo& cpu, const Mesh& mesh = {},
+           ZeroStage stage = ZeroStage::none);
   RunModel(const RunModel&) = delete;
   RunModel& operator=(const RunModel&) = delete;
 
@@ -51,11 +52,14 @@ struct StepPlan {
   std::int64_t total_parameters() const;
 };
 
-/// Runs one micro-batch, one validation batch and the optimizer on Device::meta.
-StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu);
+/// What the ranks of `config` share.
+ZeroStage zero_stage(const RunConfig& config);
+
+/// Runs one micro-batch, one validation batch and the optimizer of a rank on Device::meta.
+StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh = {});
 
 /// A model that is ready to train: memory reserved as planned, nothing initialised.
 std::unique_ptr<RunModel> make_training_model(const RunConfig& config, const CpuInfo& cpu,
-                                              const StepPlan& plan);
+                                              const StepPlan& plan, const Mesh& mesh = {});
 
 }  // namespace hg

@@ -12,6 +12,7 @@
 #include "train/checkpoint.h"
 #include "train/hooks.h"
 #include "train/instruments_hook.h"
+#include "train/layout.h"
 #include "train/machine.h"
 #include "train/optimizer.h"
 #include "train/spike_hook.h"
@@ -104,6 +105,24 @@ Sinks open_sinks(const RunConfig& config, const SessionOptions& options, std::in
   return sinks;
 }
 
+/// Where this rank stands, and what it talks through.
+class RankPlace {
+ public:
+  RankPlace(const RunConfig& config, Comm* world) {
+    const MeshShape shape = layout_of(config, world == nullptr ? 1 : world->size());
+    if (world == nullptr || world->size() == 1) return;
+    comms_.emplace(*world, shape);
+    mesh_ = comms_->mesh();
+    log_info("{} ranks: {}, ZeRO stage {}", shape.size(), shape.to_string(),
+             config.parallelism.zero_stage);
+  }
+  const Mesh& mesh() const { return mesh_; }
+
+ private:
+  std::optional<MeshComms> comms_;
+  Mesh mesh_;
+};
+
 void check_vocabulary(const RunConfig& config, const Tokenizer& tokenizer) {
   HG_CHECK(tokenizer.vocab_size() <= config.model.vocab_size,
            "tokenizer {} has {} ids, more than model.vocab_size = {}", config.data.tokenizer,
@@ -116,6 +135,9 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   const auto start_time = Clock::now();
   if (config.training.threads > 0) set_num_threads(static_cast<int>(config.training.threads));
   const CpuInfo cpu = detect_cpu();
+  const RankPlace place(config, options.world);
+  const Mesh& mesh = place.mesh();
+  const bool writes = mesh.world.rank == 0;
   const auto checkpoint = choose_start(config, options.folder);
   if (checkpoint) check_same_run(config, *checkpoint);
 
@@ -126,16 +148,16 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   if (!config.data.validation.empty())
     validation_file.emplace(config.data.validation, config.model.vocab_size);
 
-  const StepPlan plan = plan_step(config, cpu);
+  const StepPlan plan = plan_step(config, cpu, mesh);
   log_plan(plan, compute_dtype(config.training.precision, cpu), cpu);
-  const auto run = make_training_model(config, cpu, plan);
+  const auto run = make_training_model(config, cpu, plan, mesh);
   TrainState state;
   if (checkpoint) {
     state = load_checkpoint(*checkpoint, run->store, run->ctx);
     log_info("continuing from {} at step {}", checkpoint->string(), state.step);
   } else {
     run->store.initialize(static_cast<std::uint64_t>(config.training.seed));
-    refresh_working(run->ctx, run->store);
+    run->store.publish(run->ctx);
   }
 
   Loader loader(train_file, {.seed = static_cast<std::uint64_t>(config.training.seed),
@@ -143,17 +165,25 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
                              .sequences = config.training.micro_batch_size,
                              .first_sample = state.samples,
                              .order = SampleOrder::random,
-                             .rank = 0,
-                             .ranks = 1});
-  fs::create_directories(options.folder);
-  write_run_files(options, cpu);
-  Progress progress("train", "steps", config.training.steps, options.console, state.step);
-  Sinks sinks = open_sinks(config, options, state.step, progress);
+                             .rank = mesh.data.rank,
+                             .ranks = mesh.data.size});
+  // From here on rank 0 writes what others have looked at.
+  if (mesh.world.comm != nullptr) mesh.world.comm->barrier("all ranks are ready");
+  Progress progress("train", "steps", config.training.steps, writes ? options.console : nullptr,
+                    state.step);
+  Sinks sinks;
+  if (writes) {
+    fs::create_directories(options.folder);
+    write_run_files(options, cpu);
+    sinks = open_sinks(config, options, state.step, progress);
+  }
 
   Trainer trainer(config, *run, loader, state);
-  trainer.add(std::make_unique<StepMetricsHook>(
-      sinks, model_flops_per_token(config.model, run->store, config.training.seq_len),
-      measure_gemm_ceiling(cpu, run->store.compute_dtype())));
+  if (writes) {
+    trainer.add(std::make_unique<StepMetricsHook>(
+        sinks, model_flops_per_token(config.model, run->store, config.training.seq_len),
+        measure_gemm_ceiling(cpu, run->store.compute_dtype())));
+  }
   const ValidationHook* validation = nullptr;
   if (validation_file) {
     auto hook = std::make_unique<ValidationHook>(sinks, *validation_file);
@@ -164,7 +194,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
     trainer.add(std::make_unique<InstrumentsHook>(sinks, options.folder, *tokenizer, config, *run));
   }
   // Before the checkpoint, so that a run which resumes there has the rows of its step.
-  trainer.add(std::make_unique<SpikeHook>(sinks, options.folder / "metrics.jsonl"));
+  if (writes) trainer.add(std::make_unique<SpikeHook>(sinks, options.folder / "metrics.jsonl"));
   trainer.add(std::make_unique<CheckpointHook>(sinks, options.folder / "checkpoints"));
   trainer.add(std::make_unique<ProgressHook>(progress));
   write_row(sinks, trainer, "run", parameter_counts(plan));

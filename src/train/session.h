@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <string>
 
+#include "dist/comm.h"
 #include "train/config.h"
 #include "train/trainer.h"
 
@@ -15,6 +16,7 @@ struct SessionOptions {
   std::filesystem::path folder;  // of the run
   std::string resolved_config;   // written into it, with the origins of values
   std::FILE* console;            // progress and metrics for the person who watches; may be nullptr
+  Comm* world = nullptr;         // all ranks; null for one alone
 };
 
 struct SessionSummary {
@@ -24,8 +26,8 @@ struct SessionSummary {
   std::filesystem::path checkpoint;
 };
 
-/// Runs the whole of `config`. Throws on bad input before anything is written, and with everything
-/// already written intact afterwards.
+/// Runs the whole of `config`; with a world, as one of its ranks, of which rank 0 writes. Throws on
+/// bad input before anything is written, and with everything already written intact afterwards.
 SessionSummary train(const RunConfig& config, const SessionOptions& options);
 
 }  // namespace hg

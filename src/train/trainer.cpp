@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/clock.h"
+#include "dist/collectives.h"
 #include "train/optimizer.h"
 
 namespace hg {
@@ -40,7 +41,8 @@ StepResult Trainer::step() {
   const auto start = Clock::now();
   StepResult result{.step = state_.step + 1, .lr = schedule_.at(state_.step)};
   LossSums sums;
-  for (std::int64_t micro = 0; micro < config_.training.accumulation_steps(); ++micro) {
+  const std::int64_t micros = config_.training.accumulation_steps(run_.store.mesh().data.size);
+  for (std::int64_t micro = 0; micro < micros; ++micro) {
     const auto waiting = Clock::now();
     const HostBatch& batch = loader_.next();
     result.data_seconds += seconds_since(waiting);
@@ -48,11 +50,13 @@ StepResult Trainer::step() {
     const Instruments* instruments = std::exchange(instruments_, nullptr);
     if (instruments != nullptr) seen_tokens_ = batch.tokens;
     run_.model.forward_backward(run_.ctx, batch.view(), config_.training.recompute,
-                                static_cast<float>(config_.training.z_loss), micro > 0, losses_,
+                                static_cast<float>(config_.training.z_loss),
+                                {.first = micro == 0, .last = micro + 1 == micros}, losses_,
                                 instruments);
     add_losses(batch, sums);
-    result.tokens += losses_.loss.dim(0);
   }
+  sum_over_ranks(sums);
+  result.tokens = config_.training.global_batch_size * config_.training.seq_len;
   HG_CHECK(sums.targets > 0,
            "step {}: no token of the batch has a target; are all documents one token long?",
            result.step);
@@ -83,6 +87,30 @@ StepResult Trainer::step() {
   state_.tokens += result.tokens;
   result.seconds = seconds_since(start);
   return result;
+}
+
+void Trainer::sum_over_ranks(LossSums& sums) {
+  const Group& data = run_.store.mesh().data;
+  if (data.size == 1) return;
+  const ArenaScope scope(run_.ctx.scratch);
+  const auto all = [&](DType dtype, std::int64_t n, Reduce reduce) {
+    const Tensor x = run_.ctx.scratch.allocate("loss sums", dtype, {n});
+    return AllReduce{.x = x, .group = data, .reduce = reduce, .label = "losses"};
+  };
+  const AllReduce losses = all(DType::f32, 2, Reduce::sum);
+  losses.x.as<float>()[0] = static_cast<float>(sums.loss);
+  losses.x.as<float>()[1] = static_cast<float>(sums.squared_lse);
+  hg::run(run_.ctx, losses);
+  const AllReduce largest = all(DType::f32, 1, Reduce::max);
+  *largest.x.as<float>() = static_cast<float>(sums.max_loss);
+  hg::run(run_.ctx, largest);
+  const AllReduce targets = all(DType::i32, 1, Reduce::sum);
+  *targets.x.as<std::int32_t>() = static_cast<std::int32_t>(sums.targets);
+  hg::run(run_.ctx, targets);
+  sums = {.loss = double{losses.x.as<float>()[0]},
+          .squared_lse = double{losses.x.as<float>()[1]},
+          .max_loss = double{*largest.x.as<float>()},
+          .targets = *targets.x.as<std::int32_t>()};
 }
 
 void Trainer::add_losses(const HostBatch& batch, LossSums& sums) const {

@@ -69,6 +69,7 @@ class Trainer {
     std::int64_t targets = 0;
   };
   void add_losses(const HostBatch& batch, LossSums& sums) const;
+  void sum_over_ranks(LossSums& sums);
 
   const RunConfig& config_;
   RunModel& run_;

@@ -52,13 +52,14 @@ struct Loaded {
       const ConstTensor from = golden.file.tensor(buffer.spec.name);
       std::copy_n(from.as<float>(), from.numel(), buffer.values.as<float>());
     }
-    refresh_working(run.ctx, run.store);
+    run.store.publish(run.ctx);
     const std::int64_t tokens = golden.batch.tokens.numel();
     losses = {.loss = run.tables.allocate("loss", DType::f32, {tokens}),
               .lse = run.tables.allocate("lse", DType::f32, {tokens})};
   }
   void step(const Golden& golden, Recompute recompute = Recompute::none, bool accumulate = false) {
-    run.model.forward_backward(run.ctx, golden.batch, recompute, golden.z_loss, accumulate, losses);
+    run.model.forward_backward(run.ctx, golden.batch, recompute, golden.z_loss,
+                               {.first = !accumulate}, losses);
   }
   /// Copies of all gradients, in the order of the parameters.
   std::vector<Tensor> gradients() {

@@ -33,7 +33,7 @@ inline std::filesystem::path save_run(const TempFolder& folder, const RunConfig&
   RunModel run(config.model, Device::cpu, detect_cpu());
   run.store.allocate(Device::cpu, DType::f32, ParamStore::Purpose::training);
   run.store.initialize(static_cast<std::uint64_t>(config.training.seed));
-  refresh_working(run.ctx, run.store);
+  run.store.publish(run.ctx);
   TrainState state;
   state.step = step;
   save_checkpoint(folder / "run" / "checkpoints", run.store, state, config, 9);

@@ -36,7 +36,7 @@ class InstrumentsHookTest : public SmallRun {
     const CpuInfo cpu = detect_cpu();
     const auto run = make_training_model(config, cpu, plan_step(config, cpu));
     run->store.initialize(1);
-    refresh_working(run->ctx, run->store);
+    run->store.publish(run->ctx);
     const TokenFile file(config.data.train, config.model.vocab_size);
     Loader loader(file, {.seed = 1,
                          .seq_len = config.training.seq_len,

@@ -1,0 +1,124 @@
+// What a parameter store's ranks send each other: weights that become whole, gradients that are
+// summed, in the background where there is a queue.
+#include <algorithm>
+#include <cstring>
+
+#include "dist/param_store.h"
+#include "ops/optimizer.h"
+
+namespace hg {
+namespace {
+
+void add_to(const Tensor& to, const Tensor& from) {
+  auto* sum = to.as<float>();
+  const auto* values = from.as<float>();
+  for (std::int64_t i = 0; i < to.numel(); ++i) sum[i] += values[i];
+}
+
+void copy_to(const Tensor& to, const Tensor& from) {
+  std::copy_n(from.as<float>(), to.numel(), to.as<float>());
+}
+
+}  // namespace
+
+void ParamStore::in_background(CommQueue::Ticket& ticket, std::function<void()> call) {
+  ticket = mesh_.queue->submit(std::move(call));
+}
+
+void ParamStore::publish(Context& ctx) {
+  for (const ParamState& state : states()) {
+    if (state.working) run(ctx, Cast{.y = state.working, .x = state.master});
+  }
+  gather_updated(ctx);
+}
+
+void ParamStore::gather_updated(Context& ctx) {
+  turns_[0] = turns_[1] = -1;
+  if (ctx.device == Device::meta || mesh_.queue == nullptr) return;
+  for (UnitId unit = 0; unit < units(); ++unit) {
+    Unit& u = units_[static_cast<std::size_t>(unit)];
+    if (shards(ZeroStage::weights)) {
+      if (!u.recurring) begin_gather(unit);
+    } else if (shards(ZeroStage::optimizer)) {
+      in_background(u.gathered, [this, &u] {
+        for (const Kind kind : {kWhole, kTensor, kExperts}) {
+          const Flat& flat = u.flats[kind];
+          Comm* comm = group_of(kind).background;
+          if (flat.size > 0 && comm != nullptr)
+            comm->all_gather(flat.weights, own(flat.weights, kind), u.name);
+        }
+      });
+    }
+  }
+}
+
+void ParamStore::begin_gather(UnitId unit) {
+  Unit& u = units_[static_cast<std::size_t>(unit)];
+  in_background(u.gathered, [this, &u] {
+    for (const Kind kind : {kWhole, kTensor, kExperts}) {
+      const Flat& flat = u.flats[kind];
+      if (flat.size == 0) continue;
+      const Tensor& shard = flat.weights ? flat.weights : flat.master;
+      Comm* comm = group_of(kind).background;
+      if (comm != nullptr) {
+        comm->all_gather(flat.gathered, shard, u.name);
+      } else {
+        std::memcpy(flat.gathered.data(), shard.data(), static_cast<std::size_t>(shard.bytes()));
+      }
+    }
+  });
+}
+
+void ParamStore::gather(Context& ctx, UnitId unit, UnitId next) {
+  if (ctx.device == Device::meta || mesh_.queue == nullptr) return;
+  const auto begin = [&](UnitId which) {
+    if (which < 0 || !shards(ZeroStage::weights)) return;
+    if (!units_[static_cast<std::size_t>(which)].recurring) return;
+    UnitId& there = turns_[which % 2];
+    if (there != which) begin_gather(which);
+    there = which;
+  };
+  begin(unit);
+  begin(next);
+  const CommQueue::Ticket ticket = units_[static_cast<std::size_t>(unit)].gathered;
+  if (ticket > 0) mesh_.queue->wait(ticket);
+}
+
+void ParamStore::sum_partial(UnitId unit) const {
+  if (mesh_.tensor.size == 1) return;
+  for (std::size_t id = 0; id < specs_.size(); ++id) {
+    if (places_[id].unit != unit || specs_[id].split != Split::partial) continue;
+    const Flat& flat = flat_of(places_[id]);
+    mesh_.tensor.background->all_reduce(
+        part(flat.unreduced ? flat.unreduced : flat.gradient, static_cast<ParamId>(id)),
+        Reduce::sum, specs_[id].name);
+  }
+}
+
+void ParamStore::reduce(Context& ctx, UnitId unit, bool first, bool last) {
+  if (ctx.device == Device::meta || mesh_.queue == nullptr) return;
+  const bool scattered = shards(ZeroStage::gradients);
+  if (!scattered && !last) return;
+  Unit& u = units_[static_cast<std::size_t>(unit)];
+  in_background(u.reduced, [this, &u, unit, first, scattered] {
+    sum_partial(unit);
+    for (const Kind kind : {kWhole, kTensor, kExperts}) {
+      const Flat& flat = u.flats[kind];
+      Comm* comm = group_of(kind).background;
+      if (flat.size == 0) continue;
+      const Tensor& whole = scattered ? flat.unreduced : flat.gradient;
+      if (comm != nullptr && !shards(ZeroStage::optimizer)) {
+        comm->all_reduce(whole, Reduce::sum, u.name);
+      } else if (comm != nullptr) {
+        comm->reduce_scatter(own(whole, kind), whole, u.name);
+      }
+      if (scattered) (first ? copy_to : add_to)(flat.gradient, own(whole, kind));
+    }
+  });
+}
+
+void ParamStore::finish_reduce(Context& ctx) {
+  if (ctx.device != Device::meta && mesh_.queue != nullptr) mesh_.queue->wait_all();
+}
+
+}  // namespace hg

@@ -1,0 +1,74 @@
+#include "train/layout.h"
+
+namespace hg {
+namespace {
+
+/// Collects sentences about what does not fit.
+class Misfits {
+ public:
+  template <class... Args>
+  void add(fmt::format_string<Args...> format, Args&&... args) {
+    text_ += (text_.empty() ? "" : "\n") + fmt::format(format, std::forward<Args>(args)...);
+  }
+  /// `what` of `value` must divide by `parts`, which `key` says.
+  void divide(const char* what, std::int64_t value, const char* key, std::int64_t parts) {
+    if (value % parts != 0) add("{} = {} does not divide by {} = {}", what, value, key, parts);
+  }
+  void check() const { HG_CHECK(text_.empty(), "{}", text_); }
+
+ private:
+  std::string text_;
+};
+
+void check_tensor(const RunConfig& config, Misfits& misfits) {
+  const ModelConfig& model = config.model;
+  const std::int64_t tensor = config.parallelism.tensor;
+  constexpr const char* kKey = "parallelism.tensor";
+  misfits.divide("model.num_key_value_heads", model.num_key_value_heads, kKey, tensor);
+  misfits.divide("model.vocab_size", model.vocab_size, kKey, tensor);
+  if (model.has_dense_layers())
+    misfits.divide("model.intermediate_size", model.intermediate_size, kKey, tensor);
+  const GateConfig& gate = model.attention.gate;
+  if (gate.heads == GateHeads::mean_scores || gate.heads == GateHeads::mean_logits)
+    misfits.add("model.attention.gate.heads is a mean over all heads, which {} = {} takes apart",
+                kKey, tensor);
+  const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
+  if (config.parallelism.sequence_parallel)
+    misfits.divide("the tokens of a micro-batch", tokens, kKey, tensor);
+  if (model.moe.num_experts > 0 && !config.parallelism.sequence_parallel)
+    misfits.add(
+        "experts with {} = {} need parallelism.sequence_parallel: true, or each token would "
+        "be routed on every one of these ranks",
+        kKey, tensor);
+}
+
+}  // namespace
+
+MeshShape layout_of(const RunConfig& config, int ranks) {
+  const ParallelismConfig& parallelism = config.parallelism;
+  const std::int64_t tensor = parallelism.tensor, expert = parallelism.expert;
+  Misfits misfits;
+  misfits.divide("the number of ranks", ranks, "parallelism.tensor", tensor);
+  misfits.check();
+  const std::int64_t data = parallelism.data.value_or(ranks / tensor);
+  if (data * tensor != ranks)
+    misfits.add("parallelism.data = {} x tensor = {} is {} ranks, but {} {} started", data, tensor,
+                data * tensor, ranks, ranks == 1 ? "was" : "were");
+  misfits.divide("training.global_batch_size", config.training.global_batch_size,
+                 "training.micro_batch_size x data-parallel ranks",
+                 config.training.micro_batch_size * data);
+  if (tensor > 1) check_tensor(config, misfits);
+  if (expert > 1) {
+    if (config.model.moe.num_experts == 0)
+      misfits.add("parallelism.expert = {}, but the model has no experts", expert);
+    misfits.divide("the number of ranks", ranks, "parallelism.expert", expert);
+    misfits.divide("model.moe.num_experts", config.model.moe.num_experts, "parallelism.expert",
+                   expert);
+  }
+  misfits.check();
+  return {.data = static_cast<int>(data),
+          .tensor = static_cast<int>(tensor),
+          .expert = static_cast<int>(expert)};
+}
+
+}  // namespace hg
