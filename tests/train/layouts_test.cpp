@@ -1,0 +1,125 @@
+// The same run on one rank and on many: losses, gradient norms and final weights of every layout
+// that the config can describe, with ranks as threads.
+#include <gtest/gtest.h>
+
+#include "dist/run_ranks.h"
+#include "support/compare.h"
+#include "support/small_run.h"
+#include "train/safetensors.h"
+
+namespace hg::test {
+namespace {
+
+struct LayoutCase {
+  const char* model;
+  int ranks;
+  std::int64_t tensor = 1, expert = 1, zero = 0;
+  bool sequence = false;
+  Recompute recompute = Recompute::none;
+};
+
+std::string name_of_case(const testing::TestParamInfo<LayoutCase>& one) {
+  const LayoutCase& c = one.param;
+  return fmt::format("{}_{}ranks_tp{}{}_ep{}_zero{}{}", c.model, c.ranks, c.tensor,
+                     c.sequence ? "sp" : "", c.expert, c.zero,
+                     c.recompute == Recompute::block ? "_recompute" : "");
+}
+
+class LayoutsTest : public SmallRun, public testing::WithParamInterface<LayoutCase> {
+ protected:
+  LayoutsTest() {
+    const std::string model = GetParam().model;
+    config.model.vocab_size = 260;  // divisible by 4
+    config.model.num_attention_heads = 8;
+    config.model.num_key_value_heads = 4;
+    config.model.head_dim = 8;
+    config.training.steps = 4;
+    config.training.micro_batch_size = 1;
+    config.training.global_batch_size = 8;
+    config.validation.interval = 4;
+    config.checkpoint.interval = 4;
+    config.metrics.instrument_interval = config.metrics.details_interval = 2;
+    if (model == "dense") config.model.attention.gate.position = GatePosition::none;
+    if (model == "untied") config.model.tie_word_embeddings = false;
+    if (model == "moe") {
+      config.model.moe.num_experts = 8;
+      config.model.moe.top_k = 2;
+      config.model.moe.expert_intermediate_size = 24;
+      config.model.moe.shared_expert_intermediate_size = 16;
+      config.model.moe.shared_expert_gate = true;
+      config.model.moe.dense_layers = {0};
+      config.model.moe.z_loss_coef = 1e-3;
+    }
+    if (model == "biased") {
+      config.model.moe.num_experts = 8;
+      config.model.moe.top_k = 2;
+      config.model.moe.expert_intermediate_size = 24;
+      config.model.moe.score = RouterScore::sigmoid;
+      config.model.moe.bias_update_rate = 1e-3;
+    }
+  }
+
+  void run_on(int ranks, const std::string& name) {
+    const std::string resolved = to_yaml(config);
+    run_ranks(ranks, [&](Comm& world) {
+      train(config, {.folder = folder / name,
+                     .resolved_config = resolved,
+                     .console = nullptr,
+                     .world = &world});
+    });
+  }
+
+  void expect_same_rows(const std::string& kind, const std::vector<std::string>& values) {
+    const auto one = rows("one", kind), many = rows("many", kind);
+    ASSERT_EQ(one.size(), many.size()) << kind;
+    ASSERT_FALSE(one.empty()) << kind;
+    for (std::size_t i = 0; i < one.size(); ++i) {
+      for (const std::string& name : values) {
+        if (!one[i].contains(name)) continue;
+        const double expected = one[i].at(name);
+        EXPECT_NEAR(many[i].at(name), expected, 2e-5 * std::max(1e-2, std::abs(expected)))
+            << name << " at step " << one[i].at("step");
+      }
+    }
+  }
+};
+
+TEST_P(LayoutsTest, TrainsAsOneRankDoes) {
+  const LayoutCase& c = GetParam();
+  config.training.recompute = c.recompute;
+  run("one");
+  config.parallelism = {.data = std::nullopt,
+                        .tensor = c.tensor,
+                        .expert = c.expert,
+                        .zero_stage = c.zero,
+                        .sequence_parallel = c.sequence};
+  run_on(c.ranks, "many");
+  expect_same_rows("train", {"loss_metrics/global_avg_loss", "grad_norm"});
+  expect_same_rows("val", {"validation_metrics/loss"});
+  const auto file = [&](const char* name, const char* part) {
+    return SafetensorsFile(checkpoint(name, "step-00000004") / part);
+  };
+  for (const char* part : {"model.safetensors", "optimizer.safetensors"}) {
+    const SafetensorsFile one = file("one", part), many = file("many", part);
+    ASSERT_EQ(one.names(), many.names());
+    for (const std::string& name : one.names())
+      EXPECT_LT(relative_error(many.tensor(name), one.tensor(name)), 5e-4) << part << " " << name;
+  }
+}
+
+constexpr LayoutCase kData[] = {
+    {.model = "gated", .ranks = 2, .zero = 0},
+    {.model = "gated", .ranks = 2, .zero = 1},
+    {.model = "gated", .ranks = 4, .zero = 2},
+    {.model = "gated", .ranks = 4, .zero = 3},
+    {.model = "gated", .ranks = 8, .zero = 3, .recompute = Recompute::block},
+    {.model = "dense", .ranks = 2, .zero = 1},
+    {.model = "untied", .ranks = 2, .zero = 3},
+    {.model = "moe", .ranks = 2, .zero = 1},
+    {.model = "moe", .ranks = 2, .zero = 3},
+    {.model = "biased", .ranks = 4, .zero = 2},
+};
+INSTANTIATE_TEST_SUITE_P(Data, LayoutsTest, testing::ValuesIn(kData), name_of_case);
+
+}  // namespace
+}  // namespace hg::test
