@@ -15,7 +15,7 @@ enum Tag { kCollective = 1, kMessage = 2, kWatchdog = 3 };
 
 /// What each rank sends another at once in a reduction, so that the piece is still in the cache
 /// when it is added.
-constexpr std::int64_t kPieceBytes = 256 << 10;
+constexpr std::int64_t kPieceBytes = 512 << 10;
 /// Up to here a sum goes to every rank whole: one round of messages instead of two.
 constexpr std::int64_t kSmallBytes = 4 << 10;
 
