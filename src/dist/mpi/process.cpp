@@ -69,7 +69,7 @@ void MpiProcess::throw_if_interrupted() const {
 }
 
 void MpiProcess::interrupt(const std::string& sentence) {
-  const std::scoped_lock lock(mutex_);
+  const std::scoped_lock lock(sentence_mutex_);
   if (interrupted()) return;
   sentence_ = sentence;
   interrupted_.store(true, std::memory_order_release);
