@@ -111,7 +111,7 @@ class Comm {
   void barrier(std::string_view label = {});
 
   /// Ranks of the same color form a group, ordered by key, then by rank here. A negative color gets
-  /// none: null. `name` is for messages: "tp".
+  /// none: null. `name` is for messages, "tp", and tells groups of the same members apart.
   std::unique_ptr<Comm> split(int color, int key, std::string name);
 
   /// Ends the job on every rank: over MPI the processes; between threads every waiting and later

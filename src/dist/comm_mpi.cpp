@@ -1,5 +1,6 @@
 #include "dist/comm_mpi.h"
 
+#include <array>
 #include <list>
 #include <numeric>
 #include <thread>
@@ -13,9 +14,8 @@ namespace {
 
 enum Tag { kCollective = 1, kMessage = 2, kWatchdog = 3 };
 
-/// What each rank sends another at once in a reduction, so that the piece is still in the cache
-/// when it is added.
-constexpr std::int64_t kPieceBytes = 256 << 10;
+/// The parts in which a reduction goes from one rank to another: still in the cache when added.
+constexpr std::int64_t kPartBytes = 512 << 10;
 /// Up to here a sum goes to every rank whole: one round of messages instead of two.
 constexpr std::int64_t kSmallBytes = 4 << 10;
 
@@ -95,29 +95,47 @@ class CommMpi final : public Comm {
   }
 
   /// out = the reduction of this rank's piece of everyone's `in`; pieces are as piece_begin says.
+  /// They travel in parts: one is being added while the next arrives. All are sent at once, so that
+  /// a rank goes on with what has come even while a sender has no processor.
   void reduce_own_piece(std::byte* out, const std::byte* in, std::int64_t numel, DType dtype,
                         Reduce reduce) {
-    const std::int64_t element = size_of(dtype), step = kPieceBytes / element;
+    const std::int64_t element = size_of(dtype), part = kPartBytes / element;
     const auto begin_of = [&](int r) { return piece_begin(numel, r, size()); };
-    const std::int64_t own = begin_of(rank() + 1) - begin_of(rank());
-    scratch_.resize(static_cast<std::size_t>(size() * std::min(own, step) * element));
-    std::vector<const void*> inputs(static_cast<std::size_t>(size()));
-    for (std::int64_t done = 0; done < begin_of(1); done += step) {  // the first is the longest
-      const std::int64_t count = std::min(step, own - done);
-      MpiTransfers moving = transfers();
-      for_others([&](int to, int from) {
-        std::byte* theirs = scratch_.data() + from * count * element;
-        inputs[static_cast<std::size_t>(from)] = theirs;
-        if (count > 0) moving.receive(theirs, count * element, from);
-        const std::int64_t end = std::min(begin_of(to) + done + step, begin_of(to + 1));
+    MpiTransfers sending = transfers();
+    for (std::int64_t done = 0; done < begin_of(1); done += part) {  // the first is the longest
+      for_others([&](int to, int) {
         const std::int64_t begin = begin_of(to) + done;
-        moving.send(in + begin * element, (end - begin) * element, to);
+        const std::int64_t count = std::min(part, begin_of(to + 1) - begin);
+        sending.send(in + begin * element, count * element, to);
       });
-      moving.wait();
-      if (count <= 0) continue;
-      inputs[static_cast<std::size_t>(rank())] = in + (begin_of(rank()) + done) * element;
-      reduce_in_order(reduce, dtype, inputs, out + done * element, count);
     }
+
+    const std::int64_t own = begin_of(rank() + 1) - begin_of(rank());
+    const std::int64_t slot = size() * std::min(own, part) * element;
+    scratch_.resize(static_cast<std::size_t>(2 * slot));
+    std::array<MpiTransfers, 2> receiving = {transfers(), transfers()};
+    const auto theirs = [&](std::int64_t index, int r, std::int64_t count) {
+      return scratch_.data() + index % 2 * slot + r * count * element;
+    };
+    const auto start = [&](std::int64_t index) {
+      const std::int64_t count = std::min(part, own - index * part);
+      if (count <= 0) return;
+      for_others([&](int, int from) {
+        receiving[static_cast<std::size_t>(index % 2)].receive(theirs(index, from, count),
+                                                               count * element, from);
+      });
+    };
+    start(0);
+    for (std::int64_t index = 0; index * part < own; ++index) {
+      start(index + 1);
+      receiving[static_cast<std::size_t>(index % 2)].wait();
+      const std::int64_t count = std::min(part, own - index * part);
+      std::vector<const void*> inputs;
+      for (int r = 0; r < size(); ++r) inputs.push_back(theirs(index, r, count));
+      inputs[static_cast<std::size_t>(rank())] = in + (begin_of(rank()) + index * part) * element;
+      reduce_in_order(reduce, dtype, inputs, out + index * part * element, count);
+    }
+    sending.wait();
   }
 
   /// Everyone's piece of `all` goes to everyone; piece r begins at begin_of(r) bytes.

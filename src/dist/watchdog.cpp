@@ -142,6 +142,7 @@ void Watchdog::handle_messages() {
     const Json words = Json::parse(message->text);
     if (words.contains("abort")) {
       if (!told_) told_ = {.from = message->from, .text = words["abort"].get<std::string>()};
+      ++written_;  // it has, before it tells
     } else if (words.contains("written")) {
       ++written_;
     } else if (words.contains("where")) {
@@ -211,15 +212,17 @@ void Watchdog::investigate(std::int64_t id, const CommEvent& event) {
 void Watchdog::end(const std::string& sentence) {
   write_record(sentence);
   if (told_) {
-    // Who told will abort; only if that fails this rank does.
     tell(told_->from, Json{{"written", true}}.dump());
-    wait_for_others(2 * options_.grace, [] { return false; });
   } else if (channel_) {
     const int others = world_.size() - 1;
     for (int rank = 0; rank <= others; ++rank)
       if (rank != world_.rank()) tell(rank, Json{{"abort", sentence}}.dump());
     wait_for_others(options_.grace, [&] { return written_ == others; });
   }
+  // A stopped rank may wake up in the course of the end; nobody goes on with it.
+  world_.interrupt(sentence);
+  // Who told will abort; only if that fails this rank does.
+  if (told_) wait_for_others(2 * options_.grace, [] { return false; });
   world_.abort(sentence);
   const std::scoped_lock lock(mutex_);
   ended_ = true;

@@ -1,66 +1,17 @@
 #include "dist/collective_checks.h"
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "core/random.h"
 #include "dist/comm_reduce.h"
+#include "dist/values.h"
 
 namespace hg::test {
 namespace {
 
 /// None, fewer than ranks, odd, more than a page, and more than an implementation moves at once.
-constexpr std::int64_t kSizes[] = {0, 1, 2, 5, 1001, 40003, 200003};
-
-/// A tensor of doubles' values in memory of its own.
-class Values {
- public:
-  Values(DType dtype, Shape shape, const std::function<double(std::int64_t)>& value)
-      : memory_(static_cast<std::size_t>(shape.numel() * size_of(dtype)) + 1),
-        tensor_(memory_.data(), dtype, shape) {
-    for (std::int64_t i = 0; i < tensor_.numel(); ++i) {
-      switch (dtype) {
-        case DType::f32:
-          tensor_.as<float>()[i] = static_cast<float>(value(i));
-          break;
-        case DType::bf16:
-          tensor_.as<bf16>()[i] = bf16(static_cast<float>(value(i)));
-          break;
-        case DType::i32:
-          tensor_.as<std::int32_t>()[i] = static_cast<std::int32_t>(value(i));
-          break;
-      }
-    }
-  }
-  operator Tensor() const { return tensor_; }
-  operator ConstTensor() const { return tensor_; }
-  const Tensor* operator->() const { return &tensor_; }
-
-  double get(std::int64_t i) const {
-    switch (tensor_.dtype()) {
-      case DType::f32:
-        return static_cast<double>(tensor_.as<float>()[i]);
-      case DType::bf16:
-        return static_cast<double>(static_cast<float>(tensor_.as<bf16>()[i]));
-      case DType::i32:
-        return tensor_.as<std::int32_t>()[i];
-    }
-    return 0;
-  }
-  /// Throws at the first element that is not `value(i)`.
-  void expect(const Comm& comm, const std::function<double(std::int64_t)>& value) const {
-    for (std::int64_t i = 0; i < tensor_.numel(); ++i) {
-      HG_CHECK(get(i) == value(i), "rank {} of {}: element {} of {} {} is {}, expected {}",
-               comm.rank(), comm.size(), i, name_of(tensor_.dtype()), tensor_.shape().to_string(),
-               get(i), value(i));
-    }
-  }
-
- private:
-  std::vector<std::byte> memory_;
-  Tensor tensor_;
-};
+constexpr std::int64_t kSizes[] = {0, 1, 2, 5, 1001, 40003, 300007};
 
 /// What rank r brings: small integers, so that sums of a few are exact in bf16, too.
 double value(int rank, std::int64_t i) { return static_cast<double>((i * 7 + rank * 13) % 17) - 8; }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,9 @@ struct CollectiveCheck {
   std::string name;  // "all_reduce_sum_bf16"
   std::function<void(Comm&)> run;
 };
+
+/// For GoogleTest.
+inline void PrintTo(const CollectiveCheck& check, std::ostream* out) { *out << check.name; }
 
 /// Every collective with every element type it has, each at several sizes.
 std::vector<CollectiveCheck> collective_checks();

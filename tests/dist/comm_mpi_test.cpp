@@ -77,6 +77,8 @@ struct Failure {
   bool records;  // the ranks that are well certainly have the time to write theirs
 };
 
+void PrintTo(const Failure& failure, std::ostream* out) { *out << failure.mode; }
+
 class MpiFailures : public MpiTest, public testing::WithParamInterface<Failure> {};
 
 TEST_P(MpiFailures, EndAllRanksAndNameTheCulprit) {
@@ -100,10 +102,10 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Failure{"stop",
                 "rank 1 does not answer (ended, stopped or out of reach), and all_reduce #3 of "
-                "world (layers.1 gradients) did not finish within 1 s",
+                "world (layers.1 gradients) did not finish within 2 s",
                 true},
         Failure{"sleep",
-                "rank 1 did not arrive at all_reduce #3 of world (layers.1 gradients) within 1 s; "
+                "rank 1 did not arrive at all_reduce #3 of world (layers.1 gradients) within 2 s; "
                 "rank 1 is in no collective and left all_reduce #2 of world (layers.0 gradients)",
                 true},
         Failure{"throw", "rank 1: no luck", true},

@@ -49,6 +49,8 @@ struct Mistake {
   const char* words;
 };
 
+void PrintTo(const Mistake& mistake, std::ostream* out) { *out << mistake.name; }
+
 class Mistakes : public testing::TestWithParam<Mistake> {};
 
 float numbers[64];

@@ -109,7 +109,7 @@ Tensor tensor(int rank) { return {values + 4 * rank, DType::f32, {4}}; }
 TEST(Watchdog, NamesTheRankThatDidNotArriveAndEndsAllRanks) {
   const TempFolder folder;
   std::atomic<bool> over = false;
-  const Job job = run_job(3, folder.path(), 0.3, [&](Comm& comm, Watchdog&) {
+  const Job job = run_job(3, folder.path(), 1, [&](Comm& comm, Watchdog&) {
     comm.all_reduce(tensor(comm.rank()), Reduce::sum, "layers.0 gradients");
     if (comm.rank() == 1) {
       over.wait(false);  // busy elsewhere, until the others have been ended
@@ -126,7 +126,7 @@ TEST(Watchdog, NamesTheRankThatDidNotArriveAndEndsAllRanks) {
   ASSERT_GE(job.reports.size(), 1U);
   EXPECT_THAT(job.reports.front(),
               StartsWith("rank 1 did not arrive at all_reduce #2 of world (layers.1 gradients) "
-                         "within 0.3 s; rank 1 is in no collective and left all_reduce #1 of world "
+                         "within 1 s; rank 1 is in no collective and left all_reduce #1 of world "
                          "(layers.0 gradients) "));
   for (const std::string& end : job.ends) EXPECT_EQ(end, job.reports.front());
   for (const int rank : {0, 1, 2}) {
@@ -141,7 +141,7 @@ TEST(Watchdog, NamesTheRankThatDidNotArriveAndEndsAllRanks) {
 }
 
 TEST(Watchdog, NamesAMissingSender) {
-  const Job job = run_job(3, {}, 0.3, [](Comm& comm, Watchdog&) {
+  const Job job = run_job(3, {}, 1, [](Comm& comm, Watchdog&) {
     if (comm.rank() == 2) comm.receive(tensor(2), 0, "activations");
     if (comm.rank() == 1) comm.send(tensor(1), 2, "activations");
     if (comm.rank() == 0) comm.barrier("elsewhere");
@@ -150,7 +150,7 @@ TEST(Watchdog, NamesAMissingSender) {
   // Rank 1 waits for rank 2, which waits for rank 0, which waits for all: each of these is true.
   EXPECT_THAT(job.reports.front(),
               testing::AnyOf(HasSubstr("rank 0 did not arrive at receive #1 from rank 0 of world "
-                                       "(activations) within 0.3 s; rank 0 is in barrier #1"),
+                                       "(activations) within 1 s; rank 0 is in barrier #1"),
                              HasSubstr("rank 2 did not arrive at send #1 to rank 2 of world"),
                              HasSubstr("ranks 1, 2 did not arrive at barrier #1 of world")));
 }
@@ -169,9 +169,9 @@ TEST(Watchdog, TellsTheOthersOfAnException) {
 }
 
 TEST(Watchdog, LetsAJobThatWorksBe) {
-  const Job job = run_job(2, {}, 0.2, [](Comm& comm, Watchdog&) {
-    for (int i = 0; i < 10; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(i % 2 == comm.rank() ? 50 : 1));
+  const Job job = run_job(2, {}, 1, [](Comm& comm, Watchdog&) {
+    for (int i = 0; i < 12; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(i % 2 == comm.rank() ? 100 : 1));
       comm.barrier();
     }
   });

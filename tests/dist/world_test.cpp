@@ -52,6 +52,8 @@ struct Case {
   std::string sentence;
 };
 
+void PrintTo(const Case& example, std::ostream* out) { *out << example.name; }
+
 class Worlds : public testing::TestWithParam<Case> {};
 
 TEST_P(Worlds, AreFound) {
@@ -142,6 +144,8 @@ struct BadCase {
   WorldFlags flags;
   const char* words;
 };
+
+void PrintTo(const BadCase& example, std::ostream* out) { *out << example.name; }
 
 class BadWorlds : public testing::TestWithParam<BadCase> {};
 

@@ -13,7 +13,7 @@
 namespace hg {
 namespace {
 
-constexpr double kTimeout = 1;
+constexpr double kTimeout = 2;
 
 void all_collectives(Comm& world) {
   const auto again = world.split(0, -world.rank(), "again");  // another order of the same ranks
@@ -75,6 +75,8 @@ int rank_main(const std::string& mode, const std::string& folder) {
                              .report = [](const std::string& sentence) { log_error(sentence); }});
   try {
     run(mode, *world, found);
+  } catch (const CommAborted& e) {
+    watchdog.fail(e.what());  // the cause has been reported
   } catch (const std::exception& e) {
     const std::string sentence = fmt::format("rank {}: {}", world->rank(), e.what());
     log_error(sentence);

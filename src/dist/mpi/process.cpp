@@ -16,6 +16,10 @@ namespace fs = std::filesystem;
 // A message's length is an int in MPI.
 constexpr std::int64_t kLargest = std::int64_t{1} << 30;
 
+// Looks before a waiting thread gives its processor away: some ten microseconds, in which small
+// messages come that are on their way.
+constexpr int kQuickLooks = 200;
+
 const MpiApi* load_api() {
   const fs::path folder = fs::read_symlink("/proc/self/exe").parent_path();
   fs::path path = folder / kMpiModule;
@@ -65,7 +69,7 @@ void MpiProcess::throw_if_interrupted() const {
 }
 
 void MpiProcess::interrupt(const std::string& sentence) {
-  const std::scoped_lock lock(mutex_);
+  const std::scoped_lock lock(sentence_mutex_);
   if (interrupted()) return;
   sentence_ = sentence;
   interrupted_.store(true, std::memory_order_release);
@@ -124,10 +128,11 @@ bool MpiTransfers::done() {
 }
 
 void MpiTransfers::wait() {
-  while (!done()) {
+  for (int looks = 0; !done(); ++looks) {
     process_.throw_if_interrupted();
-    std::this_thread::yield();
+    if (looks > kQuickLooks) std::this_thread::yield();
   }
+  process_.throw_if_interrupted();  // what a rank brings that should have ended does not count
 }
 
 }  // namespace hg

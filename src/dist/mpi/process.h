@@ -47,7 +47,8 @@ class MpiProcess {
   MpiApi::Comm world_ = nullptr;
   std::mutex mutex_;
   std::atomic<bool> interrupted_{false};
-  std::string sentence_;  // written before interrupted_ is set
+  std::mutex sentence_mutex_;  // not the other one: a call of MPI may hold that for good
+  std::string sentence_;       // written before interrupted_ is set
 };
 
 /// Transfers of one communicator that are under way together.
