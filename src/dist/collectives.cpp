@@ -1,6 +1,8 @@
 #include "dist/collectives.h"
 
 #include <cstring>
+#include <numeric>
+#include <vector>
 
 namespace hg {
 namespace {
@@ -22,6 +24,20 @@ void check_parts(std::string_view op, const ConstTensor& part, const ConstTensor
 void copy(const Tensor& to, const ConstTensor& from) {
   if (to.data() != from.data())
     std::memcpy(to.data(), from.data(), static_cast<std::size_t>(to.bytes()));
+}
+
+/// Rows of `x` that belong to each rank: the sums of the rows of `counts`, or equal parts.
+std::vector<std::int64_t> rows_by_rank(const ConstTensor& counts, const ConstTensor& x,
+                                       const Group& group) {
+  if (!counts) {
+    return std::vector<std::int64_t>(static_cast<std::size_t>(group.size), x.dim(0) / group.size);
+  }
+  std::vector<std::int64_t> rows;
+  for (std::int64_t r = 0; r < counts.dim(0); ++r) {
+    const auto* first = counts.as<std::int32_t>() + r * counts.dim(1);
+    rows.push_back(std::accumulate(first, first + counts.dim(1), std::int64_t{0}));
+  }
+  return rows;
 }
 
 }  // namespace
@@ -48,6 +64,34 @@ Cost AllGather::cost() const { return ring_cost(group, y, 1); }
 
 void AllGather::cpu(Context&) const {
   group.comm != nullptr ? group.comm->all_gather(y, x, label) : copy(y, x);
+}
+
+void AllToAll::check() const {
+  HG_CHECK(x.dtype() == y.dtype() && x.shape().with(0, 0) == y.shape().with(0, 0),
+           "{}: rows of {} become rows of {}", name, x.shape().to_string(), y.shape().to_string());
+  HG_CHECK(static_cast<bool>(received) == static_cast<bool>(sent),
+           "{}: 'received' and 'sent' are given or absent together", name);
+  for (const ConstTensor& counts : {received, sent}) {
+    if (!counts) continue;
+    check_contiguous(name.data(), "counts", counts, counts.shape(), DType::i32);
+    HG_CHECK(counts.rank() == 2 && counts.dim(0) == group.size, "{}: counts {} are not of {} ranks",
+             name, counts.shape().to_string(), group.size);
+  }
+}
+
+Cost AllToAll::cost() const { return ring_cost(group, x, 1); }
+
+void AllToAll::cpu(Context&) const {
+  const auto to = rows_by_rank(sent, x, group), from = rows_by_rank(received, y, group);
+  const std::int64_t leaving = std::accumulate(to.begin(), to.end(), std::int64_t{0});
+  const std::int64_t arriving = std::accumulate(from.begin(), from.end(), std::int64_t{0});
+  HG_CHECK(leaving <= x.dim(0) && arriving <= y.dim(0),
+           "{} ({}): {} rows leave a tensor of {}, and {} arrive in one of {}", name, label,
+           leaving, x.dim(0), arriving, y.dim(0));
+  const ConstTensor source = x.rows(0, leaving);
+  const Tensor target = y.rows(0, arriving);
+  group.comm != nullptr ? group.comm->all_to_all(target, from, source, to, label)
+                        : copy(target, source);
 }
 
 }  // namespace hg

@@ -46,4 +46,21 @@ struct AllGather {
   void cpu(Context& ctx) const;
 };
 
+/// Rows for each rank of the group, in order, to that rank; y is what all ranks have for this one,
+/// by rank. Counts are [n, E] i32, whose rows are summed up; without them each rank gets as many.
+/// Rows of x behind the last one sent are left out, and rows of y behind the last are left alone.
+struct AllToAll {
+  static constexpr std::string_view name = "all_to_all";
+  Tensor y;              // [A, ...]
+  ConstTensor x;         // [R, ...]
+  ConstTensor received;  // of y: [n, E] i32; absent with `sent`
+  ConstTensor sent;      // of x
+  const Group& group;
+  std::string_view label;
+
+  void check() const;
+  Cost cost() const;
+  void cpu(Context& ctx) const;
+};
+
 }  // namespace hg

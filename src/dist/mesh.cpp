@@ -6,18 +6,22 @@ namespace hg {
 
 std::string MeshShape::to_string() const {
   std::string text = fmt::format("data {} x tensor {}", data, tensor);
+  if (sequence) text += " with shared sequences";
   if (expert > 1) text += fmt::format(" (expert {})", expert);
   return text;
 }
 
 Mesh Mesh::place(const MeshShape& shape, int rank) {
   const auto group = [](int size, int of_rank) { return Group{.size = size, .rank = of_rank}; };
-  return {.world = group(shape.size(), rank),
-          .data = group(shape.data, rank / shape.tensor),
-          .tensor = group(shape.tensor, rank % shape.tensor),
-          .expert = group(shape.expert, rank % shape.expert),
-          .expert_data = group(shape.size() / shape.expert, rank / shape.expert),
-          .queue = nullptr};
+  return {
+      .world = group(shape.size(), rank),
+      .data = group(shape.data, rank / shape.tensor),
+      .tensor = group(shape.tensor, rank % shape.tensor),
+      .tokens = shape.sequence ? group(shape.size(), rank) : group(shape.data, rank / shape.tensor),
+      .expert = group(shape.expert, rank % shape.expert),
+      .expert_data = group(shape.size() / shape.expert, rank / shape.expert),
+      .queue = nullptr,
+      .sequence = shape.sequence};
 }
 
 MeshComms::MeshComms(Comm& world, const MeshShape& shape)
@@ -34,6 +38,7 @@ MeshComms::MeshComms(Comm& world, const MeshShape& shape)
   connect(world, mesh_.tensor, mesh_.data.rank, "tensor");
   connect(world, mesh_.expert, mesh_.expert_data.rank, "expert");
   connect(world, mesh_.expert_data, mesh_.expert.rank, "expert data");
+  mesh_.tokens = shape.sequence ? mesh_.world : mesh_.data;
   queue_ = std::make_unique<CommQueue>(*background_world_);
   mesh_.queue = queue_.get();
 }

@@ -14,6 +14,7 @@ namespace hg {
 /// other; expert divides the same ranks once more, for experts alone.
 struct MeshShape {
   int data = 1, tensor = 1, expert = 1;
+  bool sequence = false;  // tensor neighbours share the tokens between their products
 
   int size() const { return data * tensor; }
   /// "data 2 x tensor 2 (expert 4)"
@@ -30,9 +31,11 @@ struct Group {
 /// A rank's place. By default it is alone.
 struct Mesh {
   Group world, data, tensor;
+  Group tokens;       // the ranks whose tokens differ where a token is by itself: data, or all
   Group expert;       // the ranks that hold different experts: `expert` neighbours of the world
   Group expert_data;  // those that hold the same experts
   CommQueue* queue = nullptr;
+  bool sequence = false;  // as in MeshShape
 
   /// The place of `rank`, with nobody to talk to: what a meta run plans with.
   static Mesh place(const MeshShape& shape, int rank);

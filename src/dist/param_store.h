@@ -122,6 +122,8 @@ class ParamStore {
     return units_[static_cast<std::size_t>(unit)].name;
   }
   DType compute_dtype() const { return compute_; }
+  /// How parameters are held that every token meets whole, such as norms.
+  Split split_of_tokens() const { return mesh_.sequence ? Split::partial : Split::none; }
   const Mesh& mesh() const { return mesh_; }
   ZeroStage stage() const { return stage_; }
   /// The memory behind it, by category.

@@ -29,12 +29,14 @@ Attention::Attention(ParamStore& store, const ModelConfig& config, const std::st
                      .decay = true,
                      .parts = {{"attention", (group_ + 2) * d_ * h, Init::normal(std)},
                                {"gate", gate_.fused_width() * h, Init::normal(gate_.init_std())}},
-                     .repeats = kv_});
+                     .repeats = kv_,
+                     .split = Split::rows});
   const auto head_norm = [&](const char* name) {
     return store.add({.name = prefix + name,
                       .shape = {d_},
                       .decay = false,
-                      .parts = {{"norm", d_, Init::ones()}}});
+                      .parts = {{"norm", d_, Init::ones()}},
+                      .split = Split::partial});
   };
   if (qk_norm_) {
     q_norm_ = head_norm(".q_norm.weight");
@@ -45,12 +47,14 @@ Attention::Attention(ParamStore& store, const ModelConfig& config, const std::st
     sinks_ = store.add({.name = prefix + ".sinks",
                         .shape = {heads},
                         .decay = false,
-                        .parts = {{"sink", heads, Init::normal(std)}}});
+                        .parts = {{"sink", heads, Init::normal(std)}},
+                        .split = Split::rows});
   }
   out_ = store.add({.name = prefix + ".out.weight",
                     .shape = {h, heads * d_},
                     .decay = true,
-                    .parts = {{"attention", heads * d_ * h, Init::normal(config.output_std())}}});
+                    .parts = {{"attention", heads * d_ * h, Init::normal(config.output_std())}},
+                    .split = Split::columns});
 }
 
 template <class AnyTensor>

@@ -8,6 +8,7 @@ Block::Block(ParamStore& store, const ModelConfig& config, std::int64_t layer)
 Block::Block(ParamStore& store, const ModelConfig& config, std::int64_t layer,
              const std::string& name)
     : unit_(store.begin_unit(name, true)),
+      region_(store.mesh()),
       attention_norm_(store, config, name + ".attention.norm"),
       attention_(store, config, name + ".attention"),
       attention_output_(store, config, name + ".attention"),
@@ -27,21 +28,32 @@ void Block::forward(Context& ctx, const Weights& w, const Batch& batch, const Ro
   const bool training = keep.pass == Pass::train;
   attention_norm_.forward(ctx, w, stream, place_for_sum(training && stream.pending),
                           s.attention_norm, keep);
-  ConstTensor x = s.attention_norm.normed;
-  Tensor y = attention_output_.place(ctx, x, stream.delta, s.attention_output, keep);
-  attention_.forward(ctx, w, batch, rope, x, y, s.attention, keep);
-  if (look) look.see_attention(ctx, batch, attention_.view(w, x, s.attention));
+  attend(ctx, w, batch, rope, stream.delta, s, keep);
+  if (look) {
+    const ConstTensor x = region_.entered(s.attention_norm.normed, s.attention_input);
+    look.see_attention(ctx, batch, attention_.view(w, x, s.attention));
+  }
   attention_output_.forward(ctx, w, stream.delta, s.attention_output, keep);
   if (look) look.see_branch(ctx, Branch::attention, stream.residual, stream.delta);
   stream.pending = true;
   mlp_norm_.forward(ctx, w, stream, place_for_sum(training && keep.policy != Recompute::block),
                     s.mlp_norm, keep);
-  x = s.mlp_norm.normed;
-  y = mlp_output_.place(ctx, x, stream.delta, s.mlp_output, keep);
+  const ConstTensor x = s.mlp_norm.normed;
+  const Tensor y = mlp_output_.place(ctx, x, stream.delta, s.mlp_output, keep);
   mlp_.forward(ctx, w, batch.documents, x, y, s.mlp, keep, look);
   mlp_output_.forward(ctx, w, stream.delta, s.mlp_output, keep);
   if (look) look.see_branch(ctx, Branch::mlp, stream.residual, stream.delta);
   stream.pending = true;
+}
+
+void Block::attend(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
+                   Tensor delta, Saved& s, Keep keep) const {
+  const ConstTensor normed = s.attention_norm.normed;
+  const Tensor y = attention_output_.place(ctx, normed, delta, s.attention_output, keep);
+  const ConstTensor x = region_.enter(ctx, normed, s.attention_input, keep);
+  const Tensor part = region_.room(ctx, y);
+  attention_.forward(ctx, w, batch, rope, x, part, s.attention, keep);
+  region_.leave(ctx, part, y);
 }
 
 void Block::make_again(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
@@ -55,10 +67,7 @@ void Block::make_again(Context& ctx, const Weights& w, const Batch& batch, const
     stream.spare = ctx.scratch.allocate("residual again", dtype, shape);
   }
   attention_norm_.forward(ctx, w, stream, {}, s.attention_norm, keep);
-  ConstTensor x = s.attention_norm.normed;
-  attention_.forward(ctx, w, batch, rope, x,
-                     attention_output_.place(ctx, x, stream.delta, s.attention_output, keep),
-                     s.attention, keep);
+  attend(ctx, w, batch, rope, stream.delta, s, keep);
   attention_output_.forward(ctx, w, stream.delta, s.attention_output, keep);
   if (recompute == Recompute::block) {
     stream.pending = true;
@@ -66,7 +75,7 @@ void Block::make_again(Context& ctx, const Weights& w, const Batch& batch, const
     stream.residual = s.mlp_norm.sum;
   }
   mlp_norm_.forward(ctx, w, stream, stream.spare, s.mlp_norm, keep);
-  x = s.mlp_norm.normed;
+  const ConstTensor x = s.mlp_norm.normed;
   mlp_.forward(ctx, w, batch.documents, x, mlp_output_.place(ctx, x, {}, s.mlp_output, keep), s.mlp,
                keep, {});
   mlp_output_.forward(ctx, w, stream.delta, s.mlp_output, keep);
@@ -85,9 +94,13 @@ void Block::backward(Context& ctx, const Weights& w, const Gradients& g, const B
   mlp_norm_.backward(ctx, w, g, dnormed, s.mlp_norm, true, d);
   {
     const ArenaScope branch(ctx.scratch);
-    attention_.backward(ctx, w, g, batch, rope,
-                        attention_output_.backward(ctx, w, g, d, s.attention_output),
-                        s.attention_norm.normed, s.attention, dnormed);
+    const ConstTensor dy = region_.backward_of_leave(
+        ctx, attention_output_.backward(ctx, w, g, d, s.attention_output));
+    const Tensor dx = region_.room(ctx, dnormed);
+    attention_.backward(ctx, w, g, batch, rope, dy,
+                        region_.entered(s.attention_norm.normed, s.attention_input), s.attention,
+                        dx);
+    region_.backward_of_enter(ctx, dx, dnormed);
   }
   attention_norm_.backward(ctx, w, g, dnormed, s.attention_norm, true, d);
 }

@@ -6,6 +6,7 @@
 #include "model/branch_output.h"
 #include "model/feed_forward.h"
 #include "model/stream_norm.h"
+#include "model/tensor_region.h"
 
 namespace hg {
 
@@ -13,6 +14,7 @@ class Block {
  public:
   struct Saved {
     StreamNorm::Saved attention_norm, mlp_norm;
+    Tensor attention_input;  // of all tokens, where ranks share them
     Attention::Saved attention;
     FeedForward::Saved mlp;
     BranchOutput::Saved attention_output, mlp_output;
@@ -38,10 +40,14 @@ class Block {
 
  private:
   Block(ParamStore& store, const ModelConfig& config, std::int64_t layer, const std::string& name);
+  /// Attention from its norm's output to delta, or to what stands in front of delta.
+  void attend(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
+              Tensor delta, Saved& s, Keep keep) const;
   void make_again(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
                   Saved& s, Recompute recompute) const;
 
   UnitId unit_;
+  TensorRegion region_;  // that attention stands in; the other branch has its own
   StreamNorm attention_norm_;
   Attention attention_;
   BranchOutput attention_output_;

@@ -13,7 +13,8 @@ BranchOutput::BranchOutput(ParamStore& store, const ModelConfig& config, const s
   weight_ = store.add({.name = name + ".sandwich_norm.weight",
                        .shape = {config.hidden_size},
                        .decay = false,
-                       .parts = {{"norm", config.hidden_size, Init::ones()}}});
+                       .parts = {{"norm", config.hidden_size, Init::ones()}},
+                       .split = store.split_of_tokens()});
 }
 
 Tensor BranchOutput::place(Context& ctx, ConstTensor x, Tensor delta, Saved& s, Keep keep) const {

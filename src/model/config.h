@@ -126,6 +126,15 @@ struct ModelConfig {
     }
     return false;
   }
+  /// The part of each layer that one of `ranks` has along the tensor axis: heads, and the width of
+  /// dense layers. Vocabulary and experts are divided by those who own them.
+  ModelConfig divided(std::int64_t ranks) const {
+    ModelConfig part = *this;
+    part.num_attention_heads /= ranks;
+    part.num_key_value_heads /= ranks;
+    part.intermediate_size /= ranks;
+    return part;
+  }
   std::int64_t heads_per_group() const { return num_attention_heads / num_key_value_heads; }
   /// The first dimensions of a head that RoPE turns.
   std::int64_t rotary_dim() const {

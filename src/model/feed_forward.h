@@ -5,12 +5,14 @@
 #include <variant>
 
 #include "model/moe.h"
+#include "model/tensor_region.h"
 
 namespace hg {
 
 class FeedForward {
  public:
-  struct Saved {  // of the one that there is
+  struct Saved {   // of the one that there is
+    Tensor input;  // of the MLP: all tokens, where ranks share them
     Mlp::Saved mlp;
     Moe::Saved moe;
   };
@@ -30,6 +32,7 @@ class FeedForward {
   void end_step(Context& ctx, const Weights& w) const;
 
  private:
+  TensorRegion region_;  // that an MLP stands in; experts take tokens as they are
   std::variant<Mlp, Moe> layer_;
 };
 

@@ -15,7 +15,9 @@ double active(const ModelConfig& config, const ParamStore& store, Counts&& count
   for (const ParamSpec& spec : store.specs()) {
     for (const auto& part : spec.parts) {
       if (!counts(part.kind)) continue;
-      sum += (part.kind == "experts" ? share : 1) * static_cast<double>(spec.repeats * part.numel);
+      const double ranks = split_group(store.mesh(), spec.split).size;
+      sum += ranks * (part.kind == "experts" ? share : 1) *
+             static_cast<double>(spec.repeats * part.numel);
     }
   }
   return sum;

@@ -52,7 +52,8 @@ AttentionGate::AttentionGate(ParamStore& store, const ModelConfig& config,
   weight_ = store.add({.name = prefix + ".gate.weight",
                        .shape = shape,
                        .decay = !learned,
-                       .parts = {{"gate", shape.numel(), Init::normal(init_std_)}}});
+                       .parts = {{"gate", shape.numel(), Init::normal(init_std_)}},
+                       .split = config_.heads == GateHeads::shared ? Split::partial : Split::rows});
 }
 
 GateFunction AttentionGate::function() const {

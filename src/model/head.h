@@ -28,6 +28,9 @@ class Head {
   void last_logits(Context& ctx, const Weights& w, const Weights& embedding, Stream& stream,
                    Tensor y) const;
 
+  /// The first row of the vocabulary that is this rank's, of embedding and head.
+  std::int64_t first_of_vocabulary() const { return vocab_ * tensor_.rank; }
+
   UnitId unit() const { return unit_; }
 
  private:
@@ -35,13 +38,17 @@ class Head {
     std::int64_t begin, end;
   };
   std::int64_t chunk_rows(std::int64_t tokens) const;
+  /// The norm's output of all tokens.
+  ConstTensor enter(Context& ctx, const Weights& w, Stream& stream, StreamNorm::Saved& s) const;
   /// Logits of one chunk from its normed rows, and its loss; the gradient replaces the logits if
   /// `backward`.
   void chunk_loss(Context& ctx, ConstTensor weight, ConstTensor normed, const Batch& batch,
                   Chunk chunk, const Loss& loss, Tensor logits, bool backward) const;
 
   UnitId unit_;
-  std::int64_t vocab_;
+  Group tensor_;
+  TensorRegion region_;
+  std::int64_t vocab_;  // of this rank
   StreamNorm norm_;
   bool tied_;
   ParamId weight_;

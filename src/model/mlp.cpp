@@ -5,19 +5,22 @@
 
 namespace hg {
 
-Mlp::Mlp(ParamStore& store, const ModelConfig& config, std::int64_t width, const std::string& kind,
-         const std::string& prefix)
+Mlp::Mlp(ParamStore& store, const ModelConfig& config, std::int64_t width, Share share,
+         const std::string& kind, const std::string& prefix)
     : f_(width) {
   const std::int64_t h = config.hidden_size;
+  const bool part = share == Share::part;
   gate_up_ = store.add(
       {.name = prefix + ".gate_up.weight",
        .shape = {2 * f_, h},
        .decay = true,
-       .parts = {{kind, 2 * f_ * h, Init::normal(static_cast<float>(config.initializer_range))}}});
+       .parts = {{kind, 2 * f_ * h, Init::normal(static_cast<float>(config.initializer_range))}},
+       .split = part ? Split::halves : store.split_of_tokens()});
   down_ = store.add({.name = prefix + ".down.weight",
                      .shape = {h, f_},
                      .decay = true,
-                     .parts = {{kind, f_ * h, Init::normal(config.output_std())}}});
+                     .parts = {{kind, f_ * h, Init::normal(config.output_std())}},
+                     .split = part ? Split::columns : store.split_of_tokens()});
 }
 
 void Mlp::forward(Context& ctx, const Weights& w, ConstTensor x, Tensor y, Saved& s,

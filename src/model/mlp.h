@@ -16,9 +16,10 @@ class Mlp {
     Tensor hidden;   // [T, F]
   };
 
-  /// Of `width`; its parameters count as `kind`.
-  Mlp(ParamStore& store, const ModelConfig& config, std::int64_t width, const std::string& kind,
-      const std::string& prefix);
+  /// A whole one of `width`, or this rank's part of one, of that width; parameters count as `kind`.
+  enum class Share { whole, part };
+  Mlp(ParamStore& store, const ModelConfig& config, std::int64_t width, Share share,
+      const std::string& kind, const std::string& prefix);
 
   /// y = mlp(x); x is [T, hidden], normalised. An absent y leaves out the down projection.
   void forward(Context& ctx, const Weights& w, ConstTensor x, Tensor y, Saved& s, Keep keep) const;

@@ -9,18 +9,21 @@ namespace {
 
 ParamId add_experts(ParamStore& store, const MoeConfig& moe, const std::string& name,
                     std::int64_t outputs, std::int64_t inputs, float std) {
-  const std::int64_t e = moe.num_experts;
+  const std::int64_t e = moe.num_experts / store.mesh().expert.size;
   return store.add({.name = name,
                     .shape = {e, outputs, inputs},
                     .decay = true,
-                    .parts = {{"experts", e * outputs * inputs, Init::normal(std)}}});
+                    .parts = {{"experts", e * outputs * inputs, Init::normal(std)}},
+                    .split = Split::experts});
 }
 
 }  // namespace
 
 Moe::Moe(ParamStore& store, const ModelConfig& config, const std::string& prefix)
-    : f_(config.moe.expert_intermediate_size),
+    : config_(config.moe),
+      f_(config.moe.expert_intermediate_size),
       router_(store, config, prefix + ".router"),
+      exchange_(store.mesh(), config.moe),
       gate_up_(add_experts(store, config.moe, prefix + ".experts.gate_up.weight", 2 * f_,
                            config.hidden_size, static_cast<float>(config.initializer_range))),
       down_(add_experts(store, config.moe, prefix + ".experts.down.weight", config.hidden_size, f_,
@@ -31,40 +34,71 @@ Moe::Moe(ParamStore& store, const ModelConfig& config, const std::string& prefix
 
 void Moe::forward(Context& ctx, const Weights& w, ConstTensor documents, ConstTensor x, Tensor y,
                   Saved& s, Keep keep, const LayerInstruments& look) const {
-  if (keep.pass != Pass::again) router_.forward(ctx, w, documents, x, s.route, keep.pass, look);
-  const ConstTensor offsets = s.route.offsets;
-  const std::int64_t rows = s.route.row_weights.dim(0);
-  if (keep.make(ctx, Effort::cheap, s.input, "expert input", x.dtype(), {rows, x.dim(1)})) {
-    run(ctx, Permute{.y = s.input, .x = x, .rows = s.route.rows});
-  }
+  take_in(ctx, w, documents, x, s, keep, look);
+  const ConstTensor offsets = s.exchange.offsets;
+  const std::int64_t rows = s.input.dim(0);
   if (keep.make(ctx, Effort::matmul, s.gate_up, "expert gate and up", x.dtype(), {rows, 2 * f_})) {
     run(ctx, GroupedLinearForward{
                  .y = s.gate_up, .x = s.input, .weight = w[gate_up_], .offsets = offsets});
   }
   if (keep.make(ctx, Effort::cheap, s.hidden, "expert swiglu", x.dtype(), {rows, f_})) {
-    run(ctx, SwiGluForward{.y = s.hidden, .x = s.gate_up, .weights = s.route.row_weights});
+    run(ctx, SwiGluForward{.y = s.hidden, .x = s.gate_up, .weights = s.weights.view({rows})});
   }
   if (shared_) shared_->forward(ctx, w, x, y, s.shared, keep);
   if (!y) return;
   const ArenaScope scope(ctx.scratch);
   const Tensor out = ctx.scratch.allocate("expert output", x.dtype(), {rows, x.dim(1)});
   run(ctx, GroupedLinearForward{.y = out, .x = s.hidden, .weight = w[down_], .offsets = offsets});
+  const Tensor own = exchange_.alone() ? Tensor{} : make_own(ctx, x);
   run(ctx, Unpermute{.y = y,
-                     .x = out,
+                     .x = exchange_.to_tokens(ctx, s.exchange, out, own),
                      .base = shared_ ? ConstTensor(y) : ConstTensor{},
                      .rows = s.route.rows});
+}
+
+void Moe::take_in(Context& ctx, const Weights& w, ConstTensor documents, ConstTensor x, Saved& s,
+                  Keep keep, const LayerInstruments& look) const {
+  const bool training = keep.pass == Pass::train;
+  const std::int64_t t = x.dim(0), rows = t * config_.top_k;
+  const std::int64_t room =
+      exchange_.room(rows, keep.pass == Pass::infer ? 0 : config_.capacity(t));
+  const bool alone = exchange_.alone();
+  if (keep.pass != Pass::again) {
+    router_.forward(ctx, w, documents, x, s.route, keep.pass, look);
+    Arena& arena = training ? ctx.activations : ctx.scratch;
+    exchange_.plan(ctx, arena, s.route.counts, s.route.offsets, room, s.exchange);
+    const Tensor weights = s.route.row_weights.view({rows, 1});
+    if (!alone) s.arrived_weights = arena.allocate("expert weights", DType::f32, {room, 1});
+    s.weights = exchange_.to_experts(ctx, s.exchange, weights, s.arrived_weights);
+  }
+  // Kept where experts take it: as it arrived, or as it was put together.
+  Tensor& kept = alone ? s.own_input : s.arrived_input;
+  if (keep.make(ctx, Effort::cheap, kept, "expert input", x.dtype(), {room, x.dim(1)})) {
+    const ArenaScope scope(ctx.scratch);
+    const Tensor own = alone ? kept : make_own(ctx, x);
+    run(ctx, Permute{.y = own, .x = x, .rows = s.route.rows});
+    s.input = exchange_.to_experts(ctx, s.exchange, own, kept);
+  }
+}
+
+Tensor Moe::make_own(Context& ctx, ConstTensor x) const {
+  return ctx.scratch.allocate("rows of tokens", x.dtype(), {x.dim(0) * config_.top_k, x.dim(1)});
 }
 
 void Moe::backward(Context& ctx, const Weights& w, const Gradients& g, ConstTensor documents,
                    ConstTensor dy, ConstTensor x, const Saved& s, Tensor dx) const {
   const ArenaScope scope(ctx.scratch);
-  const ConstTensor offsets = s.route.offsets;
+  const ConstTensor offsets = s.exchange.offsets;
+  const bool alone = exchange_.alone();
   const auto make = [&](std::string_view label, const ConstTensor& like) {
     return ctx.scratch.allocate(label, like.dtype(), like.shape());
   };
-  // The gradient of the experts' outputs, and in the end that of their inputs.
+  // The gradient of the experts' outputs, and in the end that of their inputs: here, and on the
+  // ranks that have the tokens.
   const Tensor d = make("d experts", s.input), dhidden = make("d expert swiglu", s.hidden);
-  run(ctx, Permute{.y = d, .x = dy, .rows = s.route.rows});
+  const Tensor down = alone ? d : make_own(ctx, x);
+  run(ctx, Permute{.y = down, .x = dy, .rows = s.route.rows});
+  exchange_.to_experts(ctx, s.exchange, down, d);
   run(ctx,
       GroupedLinearBackwardInput{.dx = dhidden, .dy = d, .weight = w[down_], .offsets = offsets});
   run(ctx, GroupedLinearBackwardWeight{.dweight = g[down_],
@@ -73,12 +107,12 @@ void Moe::backward(Context& ctx, const Weights& w, const Gradients& g, ConstTens
                                        .offsets = offsets,
                                        .accumulate = g.accumulate});
   const Tensor dgate_up = make("d expert gate and up", s.gate_up);
-  const Tensor drow_weights = make("d expert weights", s.route.row_weights);
+  const Tensor dweights = make("d expert weights", s.weights);
   run(ctx, SwiGluBackward{.dx = dgate_up,
-                          .dweights = drow_weights,
+                          .dweights = dweights.view({dweights.dim(0)}),
                           .dy = dhidden,
                           .x = s.gate_up,
-                          .weights = s.route.row_weights});
+                          .weights = s.weights.view({dweights.dim(0)})});
   run(ctx, GroupedLinearBackwardInput{
                .dx = d, .dy = dgate_up, .weight = w[gate_up_], .offsets = offsets});
   run(ctx, GroupedLinearBackwardWeight{.dweight = g[gate_up_],
@@ -87,9 +121,16 @@ void Moe::backward(Context& ctx, const Weights& w, const Gradients& g, ConstTens
                                        .offsets = offsets,
                                        .accumulate = g.accumulate});
 
-  router_.backward(ctx, w, g, documents, drow_weights, x, s.route, dx);
+  const std::int64_t rows = s.route.row_weights.dim(0);
+  const Tensor own_dweights = alone ? Tensor{} : make("d expert weights", s.route.row_weights);
+  const ConstTensor drow_weights = exchange_.to_tokens(
+      ctx, s.exchange, dweights, alone ? Tensor{} : own_dweights.view({rows, 1}));
+  router_.backward(ctx, w, g, documents, drow_weights.view({rows}), x, s.route, dx);
   if (shared_) shared_->backward(ctx, w, g, dy, x, s.shared, dx);
-  run(ctx, Unpermute{.y = dx, .x = d, .base = dx, .rows = s.route.rows});
+  run(ctx, Unpermute{.y = dx,
+                     .x = exchange_.to_tokens(ctx, s.exchange, d, down),
+                     .base = dx,
+                     .rows = s.route.rows});
 }
 
 }  // namespace hg

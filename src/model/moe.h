@@ -1,11 +1,13 @@
 // A mixture of experts: each token goes through the K experts that its router chooses, and through
 // the shared one if there is one. No expert's rows are padded and, without a capacity, no choice is
 // dropped: R = T K rows in the order of experts, whoever gets how many.
+// With expert parallelism rows go to the rank that has their expert, and back.
 #pragma once
 
 #include <optional>
 #include <string>
 
+#include "model/expert_exchange.h"
 #include "model/router.h"
 #include "model/shared_expert.h"
 
@@ -18,9 +20,12 @@ class Moe {
  public:
   struct Saved {
     Router::Saved route;
-    Tensor input;    // [R, hidden]: the tokens, in the order of experts
-    Tensor gate_up;  // [R, 2F]
-    Tensor hidden;   // [R, F]
+    ExpertExchange::Saved exchange;
+    // At the experts of this rank, in their order: A = R without expert parallelism.
+    Tensor own_input, arrived_input, arrived_weights;  // [R, hidden], [A, hidden], [A, 1]
+    ConstTensor input, weights;                        // those of the above that experts take
+    Tensor gate_up;                                    // [A, 2F]
+    Tensor hidden;                                     // [A, F]
     SharedExpert::Saved shared;
   };
 
@@ -35,9 +40,17 @@ class Moe {
   const Router& router() const { return router_; }
 
  private:
+  /// Routes, and brings tokens to their experts: everything in front of the first product.
+  void take_in(Context& ctx, const Weights& w, ConstTensor documents, ConstTensor x, Saved& s,
+               Keep keep, const LayerInstruments& look) const;
+  /// Room for the rows of x's tokens, [R, hidden].
+  Tensor make_own(Context& ctx, ConstTensor x) const;
+
+  MoeConfig config_;
   std::int64_t f_;
   Router router_;
-  ParamId gate_up_, down_;  // [E, 2F, hidden], [E, hidden, F]
+  ExpertExchange exchange_;
+  ParamId gate_up_, down_;  // of this rank's E experts: [E, 2F, hidden], [E, hidden, F]
   std::optional<SharedExpert> shared_;
 };
 

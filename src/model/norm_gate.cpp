@@ -19,7 +19,8 @@ NormGate::NormGate(ParamStore& store, const ModelConfig& config, const std::stri
     return store.add({.name = prefix + name,
                       .shape = shape,
                       .decay = true,
-                      .parts = {{"norm_gate", shape.numel(), init}}});
+                      .parts = {{"norm_gate", shape.numel(), init}},
+                      .split = store.split_of_tokens()});
   };
   down_ = add(".gate_down.weight", {rank_, h});
   up_ = add(".gate_up.weight", {h, rank_});

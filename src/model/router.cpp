@@ -1,5 +1,6 @@
 #include "model/router.h"
 
+#include "dist/collectives.h"
 #include "ops/dispatch.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
@@ -21,11 +22,13 @@ ConstTensor in_f32(Context& ctx, ConstTensor x) {
 
 Router::Router(ParamStore& store, const ModelConfig& config, const std::string& prefix)
     : config_(config.moe),
+      tokens_(store.mesh().tokens),
       weight_(store.add({.name = prefix + ".weight",
                          .shape = {config_.num_experts, config.hidden_size},
                          .decay = true,
                          .parts = {{"router", config_.num_experts * config.hidden_size,
-                                    Init::normal(static_cast<float>(config.initializer_range))}}})),
+                                    Init::normal(static_cast<float>(config.initializer_range))}},
+                         .split = store.split_of_tokens()})),
       loads_(store.add_buffer({.name = prefix + ".loads",
                                .dtype = DType::i32,
                                .shape = {config_.num_experts},
@@ -49,6 +52,7 @@ void Router::forward(Context& ctx, const Weights& w, ConstTensor documents, Cons
   s = {.logits = keep.allocate("router logits", DType::f32, {t, e}),
        .experts = keep.allocate("router choice", DType::i32, {t, k}),
        .rows = keep.allocate("router choice", DType::i32, {t, k}),
+       .counts = keep.allocate("router choice", DType::i32, {e}),
        .offsets = keep.allocate("router choice", DType::i32, {e + 1}),
        .row_weights = keep.allocate("router choice", DType::f32, {t * k}),
        .balance = {}};
@@ -71,7 +75,7 @@ void Router::forward(Context& ctx, const Weights& w, ConstTensor documents, Cons
                              .function = config_.router()};
   run(ctx, choice);
   const ExpertPlan plan{.rows = s.rows,
-                        .counts = make(DType::i32, {e}),
+                        .counts = s.counts,
                         .offsets = s.offsets,
                         .dropped = make(DType::i32, {1}),
                         .experts = s.experts,
@@ -88,8 +92,17 @@ void Router::forward(Context& ctx, const Weights& w, ConstTensor documents, Cons
 }
 
 void Router::balance(Context& ctx, const Weights& w, ConstTensor counts, Saved& s) const {
+  const ArenaScope scope(ctx.scratch);
   const Tensor loads = w.buffer(loads_);
-  run(ctx, RouterLoads{.loads = loads, .counts = counts});
+  if (tokens_.size > 1 && counts_all_ranks()) {
+    const Tensor all = ctx.scratch.allocate("routing", DType::i32, {1, loads.dim(0)});
+    run(ctx, Zero{.y = all});
+    run(ctx, RouterLoads{.loads = all.view({loads.dim(0)}), .counts = counts});
+    run(ctx, AllReduce{.x = all, .group = tokens_, .reduce = Reduce::sum, .label = "loads"});
+    run(ctx, RouterLoads{.loads = loads, .counts = all});
+  } else {
+    run(ctx, RouterLoads{.loads = loads, .counts = counts});
+  }
   if (config_.aux_loss_coef == 0) return;
   if (config_.load_balance == LoadBalance::global_batch) counts = loads.view({1, loads.dim(0)});
   s.balance = ctx.activations.allocate("router balance", DType::f32, counts.shape());
@@ -129,6 +142,10 @@ void Router::begin_step(Context& ctx, const Weights& w) const {
 
 void Router::end_step(Context& ctx, const Weights& w) const {
   if (!biased()) return;
+  if (!counts_all_ranks()) {
+    run(ctx, AllReduce{
+                 .x = w.buffer(loads_), .group = tokens_, .reduce = Reduce::sum, .label = "loads"});
+  }
   run(ctx, RouterBiasUpdate{.bias = w.buffer(bias_),
                             .loads = w.buffer(loads_),
                             .rate = static_cast<float>(config_.bias_update_rate)});

@@ -19,7 +19,8 @@ class Router {
     Tensor logits;       // [T, E] f32
     Tensor experts;      // [T, K] i32
     Tensor rows;         // [T, K] i32: of each choice among the rows of all experts; -1: dropped
-    Tensor offsets;      // [E + 1] i32: the rows of each expert
+    Tensor counts;       // [E] i32: rows of each expert
+    Tensor offsets;      // [E + 1] i32: where they begin
     Tensor row_weights;  // [R] f32: what an expert's output is times
     Tensor balance;      // [S, E] f32, as RouterBackward takes it; absent without a balance loss
   };
@@ -40,12 +41,16 @@ class Router {
   void end_step(Context& ctx, const Weights& w) const;
 
  private:
+  bool counts_all_ranks() const {
+    return config_.aux_loss_coef > 0 && config_.load_balance == LoadBalance::global_batch;
+  }
   bool biased() const { return config_.bias_update_rate > 0; }
   /// The bounds that sums are made between: none, unless the loss is of each document.
   ConstTensor bounds(ConstTensor documents) const;
   void balance(Context& ctx, const Weights& w, ConstTensor counts, Saved& s) const;
 
   MoeConfig config_;
+  Group tokens_;  // the ranks that route tokens of their own
   ParamId weight_;
   BufferId loads_;
   BufferId bias_ = -1;

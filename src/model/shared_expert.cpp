@@ -16,13 +16,15 @@ T as_heads(const T& x) {
 }  // namespace
 
 SharedExpert::SharedExpert(ParamStore& store, const ModelConfig& config, const std::string& prefix)
-    : mlp_(store, config, config.moe.shared_expert_intermediate_size, "shared_expert", prefix) {
+    : mlp_(store, config, config.moe.shared_expert_intermediate_size, Mlp::Share::whole,
+           "shared_expert", prefix) {
   if (!config.moe.shared_expert_gate) return;
   gate_ = store.add({.name = prefix + ".gate.weight",
                      .shape = {1, config.hidden_size},
                      .decay = true,
                      .parts = {{"shared_expert", config.hidden_size,
-                                Init::normal(static_cast<float>(config.initializer_range))}}});
+                                Init::normal(static_cast<float>(config.initializer_range))}},
+                     .split = store.split_of_tokens()});
 }
 
 void SharedExpert::forward(Context& ctx, const Weights& w, ConstTensor x, Tensor y, Saved& s,

@@ -25,7 +25,8 @@ StreamNorm::StreamNorm(ParamStore& store, const ModelConfig& config, const std::
     return store.add({.name = prefix + name,
                       .shape = {config.hidden_size},
                       .decay = false,
-                      .parts = {{"norm", config.hidden_size, Init::ones()}}});
+                      .parts = {{"norm", config.hidden_size, Init::ones()}},
+                      .split = store.split_of_tokens()});
   };
   weight_ = add(".weight");
   if (has_pre_affine_) pre_affine_ = add(".pre_affine");

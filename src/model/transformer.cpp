@@ -7,18 +7,20 @@ namespace hg {
 namespace {
 
 ParamId add_embedding(ParamStore& store, const ModelConfig& config) {
-  const std::int64_t v = config.vocab_size, h = config.hidden_size;
-  return store.add({.name = "embedding.weight",
-                    .shape = {v, h},
-                    .decay = true,
-                    .parts = {{"embedding", v * h,
-                               Init::normal(static_cast<float>(config.initializer_range))}}});
+  const std::int64_t v = config.vocab_size / store.mesh().tensor.size, h = config.hidden_size;
+  return store.add(
+      {.name = "embedding.weight",
+       .shape = {v, h},
+       .decay = true,
+       .parts = {{"embedding", v * h, Init::normal(static_cast<float>(config.initializer_range))}},
+       .split = Split::rows});
 }
 
 std::vector<Block> make_blocks(ParamStore& store, const ModelConfig& config) {
+  const ModelConfig part = config.divided(store.mesh().tensor.size);
   std::vector<Block> blocks;
   for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    blocks.emplace_back(store, config, i);
+    blocks.emplace_back(store, part, i);
   }
   return blocks;
 }
@@ -27,6 +29,7 @@ std::vector<Block> make_blocks(ParamStore& store, const ModelConfig& config) {
 
 Transformer::Transformer(const ModelConfig& config, ParamStore& store)
     : config_(config),
+      region_(store.mesh()),
       store_(store),
       embedding_unit_(store.begin_unit("embedding")),
       embedding_(add_embedding(store, config)),
@@ -46,11 +49,21 @@ UnitId Transformer::unit_of(std::size_t block) const {
 }
 
 Stream Transformer::embed(Context& ctx, ConstTensor tokens, Arena& arena) const {
-  const Shape shape{tokens.dim(0), config_.hidden_size};
+  const Mesh& mesh = store_.mesh();
+  const std::int64_t shares = mesh.sequence ? mesh.tensor.size : 1;
+  const Shape shape{tokens.dim(0) / shares, config_.hidden_size};
   const DType dtype = store_.compute_dtype();
   const Tensor x = arena.allocate("residual", dtype, shape);
-  run(ctx, EmbeddingForward{
-               .y = x, .tokens = tokens, .weight = store_.weights(embedding_unit_)[embedding_]});
+  {
+    const ArenaScope scope(ctx.scratch);
+    const Tensor part = region_.room(ctx, x);
+    run(ctx, EmbeddingForward{.y = part,
+                              .tokens = tokens,
+                              .weight = store_.weights(embedding_unit_)[embedding_],
+                              .first = head_.first_of_vocabulary(),
+                              .vocab = config_.vocab_size});
+    region_.leave(ctx, part, x);
+  }
   return {.residual = x,
           .delta = ctx.scratch.allocate("stream delta", dtype, shape),
           .spare = ctx.scratch.allocate("stream sum", dtype, shape)};
@@ -88,8 +101,10 @@ void Transformer::forward_backward(Context& ctx, const Batch& batch, Recompute r
     store_.reduce(ctx, unit, micro.first, micro.last);
   }
   run(ctx, EmbeddingBackward{.dweight = g_embedding[embedding_],
-                             .dy = d,
+                             .dy = region_.backward_of_leave(ctx, d),
                              .tokens = batch.tokens,
+                             .first = head_.first_of_vocabulary(),
+                             .vocab = config_.vocab_size,
                              // A tied head has already written its part.
                              .accumulate = g_embedding.accumulate || config_.tie_word_embeddings});
   store_.reduce(ctx, embedding_unit_, micro.first, micro.last);

@@ -53,6 +53,7 @@ class Transformer {
   Stream embed(Context& ctx, ConstTensor tokens, Arena& arena) const;
 
   ModelConfig config_;
+  TensorRegion region_;  // of the vocabulary, which ranks share
   ParamStore& store_;
   UnitId embedding_unit_;
   ParamId embedding_;

@@ -118,4 +118,39 @@ void UnpermuteWeights::cpu(Context& ctx) const {
   dispatch_cpu(*this, ctx);
 }
 
+void ArrivalPlan::check() const {
+  HG_CHECK(counts.rank() == 2, "{}: 'counts' is {}, expected [ranks, experts]", name,
+           counts.shape().to_string());
+  check_contiguous(name.data(), "counts", counts, counts.shape(), DType::i32);
+  check_contiguous(name.data(), "offsets", offsets, {counts.dim(1) + 1}, DType::i32);
+  check_contiguous(name.data(), "places", places, {places.dim(0), 1}, DType::i32);
+}
+
+Cost ArrivalPlan::cost() const {
+  return {.flops = 0, .bytes = static_cast<double>(places.bytes() + counts.bytes())};
+}
+
+void ArrivalPlan::cpu(Context&) const {
+  const std::int64_t ranks = counts.dim(0), experts = counts.dim(1);
+  const auto* count = counts.as<std::int32_t>();
+  auto* offset = offsets.as<std::int32_t>();
+  offset[0] = 0;
+  for (std::int64_t e = 0; e < experts; ++e) {
+    offset[e + 1] = offset[e];
+    for (std::int64_t r = 0; r < ranks; ++r) offset[e + 1] += count[r * experts + e];
+  }
+  HG_CHECK(offset[experts] <= places.dim(0), "{}: {} rows came, there is room for {}", name,
+           offset[experts], places.dim(0));
+  auto* place = places.as<std::int32_t>();
+  std::int64_t row = 0;
+  for (std::int64_t r = 0; r < ranks; ++r) {
+    for (std::int64_t e = 0; e < experts; ++e) {
+      std::int32_t to = offset[e];  // behind the rows of the ranks before
+      for (std::int64_t before = 0; before < r; ++before) to += count[before * experts + e];
+      for (std::int32_t i = 0; i < count[r * experts + e]; ++i) place[row++] = to + i;
+    }
+  }
+  std::fill(place + row, place + places.dim(0), -1);
+}
+
 }  // namespace hg

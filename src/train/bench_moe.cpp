@@ -41,7 +41,8 @@ class Layers {
          const Layers* plan)
       : unit_(store_.begin_unit("layer")),
         moe_(store_, layer_config(size), "moe"),
-        dense_(store_, layer_config(size), size.top_k * size.width, "mlp", "dense") {
+        dense_(store_, layer_config(size), size.top_k * size.width, Mlp::Share::whole, "mlp",
+               "dense") {
     ctx_.cpu = cpu;
     ctx_.device = device;
     if (plan != nullptr) {

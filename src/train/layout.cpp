@@ -68,7 +68,8 @@ MeshShape layout_of(const RunConfig& config, int ranks) {
   misfits.check();
   return {.data = static_cast<int>(data),
           .tensor = static_cast<int>(tensor),
-          .expert = static_cast<int>(expert)};
+          .expert = static_cast<int>(expert),
+          .sequence = parallelism.sequence_parallel && tensor > 1};
 }
 
 }  // namespace hg

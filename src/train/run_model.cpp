@@ -23,13 +23,14 @@ Batch shape_of_batch(Arena& arena, const TrainingConfig& training) {
 std::vector<KindCount> count_by_kind(const ParamStore& store) {
   std::vector<KindCount> kinds;
   for (const ParamSpec& spec : store.specs()) {
+    const std::int64_t copies = spec.repeats * split_group(store.mesh(), spec.split).size;
     for (const auto& part : spec.parts) {
       if (part.numel == 0) continue;
       const auto found = std::ranges::find(kinds, part.kind, &KindCount::kind);
       if (found == kinds.end()) {
-        kinds.push_back({part.kind, spec.repeats * part.numel});
+        kinds.push_back({part.kind, copies * part.numel});
       } else {
-        found->numel += spec.repeats * part.numel;
+        found->numel += copies * part.numel;
       }
     }
   }
