@@ -27,6 +27,19 @@ struct ExpertPlan {
   static constexpr std::int64_t kTokensPerPiece = 256;
 };
 
+/// Places for rows that came from n ranks, each rank's in the order of experts: first all rows of
+/// the first expert, by rank, and so on.
+struct ArrivalPlan {
+  static constexpr std::string_view name = "arrival_plan";
+  Tensor places;       // [A, 1] i32: of each row that came; -1 behind the last one
+  Tensor offsets;      // [E + 1] i32: the rows of each expert
+  ConstTensor counts;  // [n, E] i32: rows of each rank for each expert, at most A in all
+
+  void check() const;
+  Cost cost() const;
+  void cpu(Context& ctx) const;
+};
+
 /// y[rows[t, k]] = x[t]: a token to each of its rows. Rows of nobody are left as they are.
 struct Permute {
   static constexpr std::string_view name = "permute";

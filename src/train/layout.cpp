@@ -32,6 +32,16 @@ void check_tensor(const RunConfig& config, Misfits& misfits) {
   if (gate.heads == GateHeads::mean_scores || gate.heads == GateHeads::mean_logits)
     misfits.add("model.attention.gate.heads is a mean over all heads, which {} = {} takes apart",
                 kKey, tensor);
+  if (gate.at(GatePosition::output))
+    misfits.add(
+        "model.attention.gate.position is output, behind the sum over all heads, which {} = "
+        "{} takes apart",
+        kKey, tensor);
+  if (model.moe.num_experts > 0 && model.moe.aux_loss_coef > 0 &&
+      model.moe.load_balance == LoadBalance::sequence)
+    misfits.add(
+        "model.moe.load_balance is sequence, but with {} = {} no rank routes whole documents", kKey,
+        tensor);
   const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
   if (config.parallelism.sequence_parallel)
     misfits.divide("the tokens of a micro-batch", tokens, kKey, tensor);

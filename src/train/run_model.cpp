@@ -43,6 +43,10 @@ ZeroStage zero_stage(const RunConfig& config) {
   return static_cast<ZeroStage>(config.parallelism.zero_stage);
 }
 
+bool looks_at_steps(const RunConfig& config, const Mesh& mesh) {
+  return config.metrics.instrument_interval > 0 && mesh.tensor.size == 1;
+}
+
 RunModel::RunModel(const ModelConfig& config, Device device, const CpuInfo& cpu, const Mesh& mesh,
                    ZeroStage stage)
     : store(mesh, stage), model(config, store) {
@@ -83,7 +87,7 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh
   const TokenLosses losses = allocate_losses(meta.tables, tokens);
 
   meta.model.forward(meta.ctx, batch, losses);
-  if (config.metrics.instrument_interval > 0) {
+  if (looks_at_steps(config, mesh)) {
     const Instruments instruments(config.model, tokens, meta.tables);
     meta.model.forward_backward(meta.ctx, batch, config.training.recompute, 0, {}, losses,
                                 &instruments);

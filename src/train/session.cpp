@@ -190,7 +190,9 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
     validation = hook.get();
     trainer.add(std::move(hook));
   }
-  if (config.metrics.instrument_interval > 0) {
+  if (config.metrics.instrument_interval > 0 && mesh.tensor.size > 1)
+    log_info("metrics.instrument_interval: no looks at steps where tensor ranks share heads");
+  if (looks_at_steps(config, mesh)) {
     trainer.add(std::make_unique<InstrumentsHook>(sinks, options.folder, *tokenizer, config, *run));
   }
   // Before the checkpoint, so that a run which resumes there has the rows of its step.

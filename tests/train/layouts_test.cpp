@@ -119,6 +119,34 @@ constexpr LayoutCase kData[] = {
     {.model = "moe", .ranks = 2, .zero = 3},
     {.model = "biased", .ranks = 4, .zero = 2},
 };
+constexpr LayoutCase kTensor[] = {
+    {.model = "gated", .ranks = 2, .tensor = 2},
+    {.model = "gated", .ranks = 4, .tensor = 4},
+    {.model = "gated", .ranks = 4, .tensor = 2, .zero = 1},
+    {.model = "gated", .ranks = 2, .tensor = 2, .recompute = Recompute::block},
+    {.model = "untied", .ranks = 2, .tensor = 2},
+    {.model = "dense", .ranks = 8, .tensor = 4, .zero = 3},
+    {.model = "gated", .ranks = 2, .tensor = 2, .sequence = true},
+    {.model = "untied", .ranks = 4, .tensor = 2, .zero = 2, .sequence = true},
+    {.model = "gated",
+     .ranks = 8,
+     .tensor = 4,
+     .zero = 3,
+     .sequence = true,
+     .recompute = Recompute::block},
+    {.model = "moe", .ranks = 2, .tensor = 2, .sequence = true},
+    {.model = "moe", .ranks = 4, .tensor = 2, .zero = 1, .sequence = true},
+};
+constexpr LayoutCase kExperts[] = {
+    {.model = "moe", .ranks = 2, .expert = 2},
+    {.model = "moe", .ranks = 4, .expert = 4, .zero = 1},
+    {.model = "moe", .ranks = 4, .expert = 2, .zero = 3},
+    {.model = "biased", .ranks = 4, .expert = 2, .zero = 2, .recompute = Recompute::block},
+    {.model = "moe", .ranks = 4, .tensor = 2, .expert = 4, .zero = 1, .sequence = true},
+    {.model = "biased", .ranks = 8, .tensor = 2, .expert = 4, .zero = 3, .sequence = true},
+};
+INSTANTIATE_TEST_SUITE_P(Tensor, LayoutsTest, testing::ValuesIn(kTensor), name_of_case);
+INSTANTIATE_TEST_SUITE_P(Experts, LayoutsTest, testing::ValuesIn(kExperts), name_of_case);
 INSTANTIATE_TEST_SUITE_P(Data, LayoutsTest, testing::ValuesIn(kData), name_of_case);
 
 }  // namespace
