@@ -1,5 +1,6 @@
 #include "train/hooks.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -91,6 +92,33 @@ void ValidationHook::measure(Trainer& trainer) {
             {{metric::kValidationLoss, loss_},
              {"validation_metrics/perplexity", std::exp(loss_)},
              {"validation_metrics/targets", static_cast<double>(evaluation.targets)}});
+}
+
+void RankTimesHook::after_step(Trainer& trainer, const StepResult& result) {
+  seconds_ += result.seconds;
+  waiting_ += result.waiting_seconds;
+  ++steps_;
+  if (result.step % trainer.config().metrics.log_interval != 0) return;
+  const Group& world = trainer.model().store.mesh().world;
+  const auto steps = static_cast<double>(steps_);
+  const float working = static_cast<float>((seconds_ - waiting_) / steps);
+  std::vector<float> all(static_cast<std::size_t>(world.size));
+  all[static_cast<std::size_t>(world.rank)] = working;
+  const Tensor times(all.data(), DType::f32, {world.size});
+  world.comm->all_gather(times, times.rows(world.rank, world.rank + 1), "step times");
+  if (world.rank == 0) {
+    std::vector<float> sorted = all;
+    std::ranges::sort(sorted);
+    const auto slowest = std::ranges::max_element(all) - all.begin();
+    write_row(sinks_, trainer, "ranks",
+              {{"rank_time/min(s)", double{sorted.front()}},
+               {"rank_time/median(s)", double{sorted[sorted.size() / 2]}},
+               {"rank_time/max(s)", double{sorted.back()}},
+               {"rank_time/slowest", static_cast<double>(slowest)},
+               {"time_metrics/waiting_for_ranks(%)", 100 * waiting_ / seconds_}});
+  }
+  seconds_ = waiting_ = 0;
+  steps_ = 0;
 }
 
 void CheckpointHook::after_step(Trainer& trainer, const StepResult& result) {

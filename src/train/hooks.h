@@ -63,6 +63,19 @@ class ValidationHook : public Hook {
   double loss_ = std::numeric_limits<double>::quiet_NaN(), first_ = loss_;
 };
 
+/// How long ranks work and wait, every metrics.log_interval steps: a row of kind "ranks". A rank
+/// that works longer than the others keeps them waiting. On all ranks; rank 0 writes.
+class RankTimesHook : public Hook {
+ public:
+  explicit RankTimesHook(Sinks& sinks) : sinks_(sinks) {}
+  void after_step(Trainer& trainer, const StepResult& result) override;
+
+ private:
+  Sinks& sinks_;
+  double seconds_ = 0, waiting_ = 0;  // since the last row
+  std::int64_t steps_ = 0;
+};
+
 /// Moves the progress line.
 class ProgressHook : public Hook {
  public:

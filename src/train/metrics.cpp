@@ -131,9 +131,17 @@ std::string console_line(const MetricRow& row) {
     line += fmt::format("  load_entropy: {:.3f}", *x);
   if (const auto x = find(row, "moe/dead_experts"))
     line += fmt::format("  dead_experts: {:.0f}", *x);
+  if (const auto least = find(row, "rank_time/min(s)")) {
+    line += fmt::format("  {:.3f} to {:.3f} s a step  slowest: rank {:.0f}  waiting: {:.1f}%",
+                        *least, *find(row, "rank_time/max(s)"), *find(row, "rank_time/slowest"),
+                        *find(row, "time_metrics/waiting_for_ranks(%)"));
+  }
   for (const auto& [name, text] : row.texts) line += fmt::format("  {}: {}", name, text);
   if (line.empty()) return line;
-  const char* what = row.kind == "val" ? "validate " : row.kind == "instruments" ? "look " : "";
+  const char* what = row.kind == "val"           ? "validate "
+                     : row.kind == "instruments" ? "look "
+                     : row.kind == "ranks"       ? "ranks "
+                                                 : "";
   return fmt::format("{}step: {}{}", what, row.step, line);
 }
 

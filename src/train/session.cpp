@@ -195,6 +195,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   if (looks_at_steps(config, mesh)) {
     trainer.add(std::make_unique<InstrumentsHook>(sinks, options.folder, *tokenizer, config, *run));
   }
+  if (mesh.world.size > 1) trainer.add(std::make_unique<RankTimesHook>(sinks));
   // Before the checkpoint, so that a run which resumes there has the rows of its step.
   if (writes) trainer.add(std::make_unique<SpikeHook>(sinks, options.folder / "metrics.jsonl"));
   trainer.add(std::make_unique<CheckpointHook>(sinks, options.folder / "checkpoints"));

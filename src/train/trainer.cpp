@@ -39,6 +39,7 @@ void Trainer::run() {
 
 StepResult Trainer::step() {
   const auto start = Clock::now();
+  const double waited = waiting_seconds();
   StepResult result{.step = state_.step + 1, .lr = schedule_.at(state_.step)};
   LossSums sums;
   const std::int64_t micros = config_.training.accumulation_steps(run_.store.mesh().data.size);
@@ -86,7 +87,13 @@ StepResult Trainer::step() {
   state_.samples += config_.training.global_batch_size;
   state_.tokens += result.tokens;
   result.seconds = seconds_since(start);
+  result.waiting_seconds = waiting_seconds() - waited;
   return result;
+}
+
+double Trainer::waiting_seconds() const {
+  const CommQueue* queue = run_.store.mesh().queue;
+  return queue == nullptr ? 0 : queue->seconds().waiting;
 }
 
 void Trainer::sum_over_ranks(LossSums& sums) {

@@ -29,6 +29,7 @@ struct StepResult {
   double gradient_scale = 0;  // that the optimizer applied: of the mean, and of clipping
   std::int64_t tokens = 0;    // of this step
   double seconds = 0, data_seconds = 0;
+  double waiting_seconds = 0;  // for other ranks, in what runs behind the work: ParamStore
 };
 
 class Trainer;
@@ -70,6 +71,7 @@ class Trainer {
   };
   void add_losses(const HostBatch& batch, LossSums& sums) const;
   void sum_over_ranks(LossSums& sums);
+  double waiting_seconds() const;  // of this process so far
 
   const RunConfig& config_;
   RunModel& run_;
