@@ -49,8 +49,9 @@ Stream Transformer::embed(Context& ctx, ConstTensor tokens, Arena& arena) const 
   const Shape shape{tokens.dim(0), config_.hidden_size};
   const DType dtype = store_.compute_dtype();
   const Tensor x = arena.allocate("residual", dtype, shape);
+  const ConstTensor weight = store_.weights(embedding_unit_)[embedding_];
   run(ctx, EmbeddingForward{
-               .y = x, .tokens = tokens, .weight = store_.weights(embedding_unit_)[embedding_]});
+               .y = x, .tokens = tokens, .weight = weight, .first = 0, .vocab = weight.dim(0)});
   return {.residual = x,
           .delta = ctx.scratch.allocate("stream delta", dtype, shape),
           .spare = ctx.scratch.allocate("stream sum", dtype, shape)};
@@ -90,6 +91,8 @@ void Transformer::forward_backward(Context& ctx, const Batch& batch, Recompute r
   run(ctx, EmbeddingBackward{.dweight = g_embedding[embedding_],
                              .dy = d,
                              .tokens = batch.tokens,
+                             .first = 0,
+                             .vocab = g_embedding[embedding_].dim(0),
                              // A tied head has already written its part.
                              .accumulate = g_embedding.accumulate || config_.tie_word_embeddings});
   store_.reduce(ctx, embedding_unit_, micro.first, micro.last);
