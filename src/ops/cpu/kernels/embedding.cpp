@@ -32,8 +32,8 @@ void forward(const EmbeddingForward& op) {
   });
 }
 
-/// Each task owns a range of the rows and reads all tokens: a row is written by one thread,
-/// in the order of t, and no two tasks touch the same row.
+/// Each task owns a range of the rows and reads all tokens: a row is written by one thread, in the
+/// order of t, and no two tasks touch the same row.
 template <class T>
 void backward(const EmbeddingBackward& op) {
   const std::int64_t count = op.dy.dim(0), d = op.dy.dim(1), all_rows = op.dweight.dim(0);
