@@ -4,18 +4,28 @@
 #include "ops/cpu/isa.h"
 
 namespace hg {
+namespace {
+
+void check_rows(std::string_view name, std::int64_t first, std::int64_t rows, std::int64_t vocab) {
+  HG_CHECK(first >= 0 && first + rows <= vocab,
+           "{}: the weight holds rows [{}, {}), expected rows of an embedding of {}", name, first,
+           first + rows, vocab);
+}
+
+}  // namespace
 
 void EmbeddingForward::check() const {
-  const std::int64_t vocabulary = weight.dim(0), d = weight.dim(1);
-  check_contiguous(name.data(), "weight", weight, {vocabulary, d}, weight.dtype());
+  const std::int64_t rows = weight.dim(0), d = weight.dim(1);
+  check_contiguous(name.data(), "weight", weight, {rows, d}, weight.dtype());
   check_contiguous(name.data(), "tokens", tokens, {tokens.dim(0)}, DType::i32);
   check_contiguous(name.data(), "y", y, {tokens.dim(0), d}, weight.dtype());
+  check_rows(name, first, rows, vocab);
 }
 
 Cost EmbeddingForward::cost() const { return {.bytes = 2.0 * static_cast<double>(y.bytes())}; }
 
 void EmbeddingForward::cpu(Context& ctx) const {
-  check_indices(name, "tokens", tokens, weight.dim(0));
+  check_indices(name, "tokens", tokens, vocab);
   dispatch_cpu(*this, ctx);
 }
 
@@ -24,6 +34,7 @@ void EmbeddingBackward::check() const {
   check_contiguous(name.data(), "dy", dy, {count, d}, dy.dtype());
   check_contiguous(name.data(), "tokens", tokens, {count}, DType::i32);
   check_contiguous(name.data(), "dweight", dweight, {dweight.dim(0), d}, DType::f32);
+  check_rows(name, first, dweight.dim(0), vocab);
 }
 
 Cost EmbeddingBackward::cost() const {
@@ -34,7 +45,7 @@ Cost EmbeddingBackward::cost() const {
 }
 
 void EmbeddingBackward::cpu(Context& ctx) const {
-  check_indices(name, "tokens", tokens, dweight.dim(0));
+  check_indices(name, "tokens", tokens, vocab);
   dispatch_cpu(*this, ctx);
 }
 

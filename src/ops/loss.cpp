@@ -3,15 +3,30 @@
 #include "ops/cpu/isa.h"
 
 namespace hg {
+namespace {
 
-void CrossEntropy::check() const {
+void check_logits(std::string_view name, const ConstTensor& logits, const ConstTensor& targets) {
   HG_CHECK(logits.rank() == 2 && logits.dtype() != DType::i32 && logits.contiguous(),
            "{}: operand 'logits' is {} {}, expected a contiguous matrix of f32 or bf16", name,
            name_of(logits.dtype()), logits.shape().to_string());
-  const Shape rows{logits.dim(0)};
-  check_tensor("cross_entropy", "loss", loss, rows, DType::f32);
-  check_tensor("cross_entropy", "lse", lse, rows, DType::f32);
-  check_tensor("cross_entropy", "targets", targets, rows, DType::i32);
+  check_tensor(name.data(), "targets", targets, {logits.dim(0)}, DType::i32);
+}
+
+void check_results(std::string_view name, std::int64_t rows, const Tensor& loss,
+                   const Tensor& lse) {
+  check_tensor(name.data(), "loss", loss, {rows}, DType::f32);
+  check_tensor(name.data(), "lse", lse, {rows}, DType::f32);
+}
+
+void check_first(std::string_view name, std::int64_t first) {
+  HG_CHECK(first >= 0, "{}: the first column is token {}, expected 0 or more", name, first);
+}
+
+}  // namespace
+
+void CrossEntropy::check() const {
+  check_logits(name, logits, targets);
+  check_results(name, logits.dim(0), loss, lse);
 }
 
 Cost CrossEntropy::cost() const {
@@ -28,5 +43,34 @@ void CrossEntropy::cpu(Context& ctx) const {
   }
   dispatch_cpu(*this, ctx);
 }
+
+void CrossEntropyPart::check() const {
+  check_logits(name, logits, targets);
+  check_first(name, first);
+  check_contiguous(name.data(), "part", part, {logits.dim(0), kParts}, DType::f32);
+}
+
+Cost CrossEntropyPart::cost() const {
+  return {.flops = 3.0 * static_cast<double>(logits.numel()),
+          .bytes = static_cast<double>(logits.bytes() + part.bytes())};
+}
+
+void CrossEntropyPart::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
+
+void CrossEntropyJoin::check() const {
+  check_logits(name, logits, targets);
+  check_first(name, first);
+  check_results(name, logits.dim(0), loss, lse);
+  check_contiguous(name.data(), "parts", parts,
+                   {parts.dim(0), logits.dim(0), CrossEntropyPart::kParts}, DType::f32);
+  HG_CHECK(parts.dim(0) > 0, "{}: operand 'parts' holds no rank's, expected one or more", name);
+}
+
+Cost CrossEntropyJoin::cost() const {
+  return {.flops = backward ? 3.0 * static_cast<double>(logits.numel()) : 0.0,
+          .bytes = static_cast<double>(parts.bytes() + (backward ? 2 * logits.bytes() : 0))};
+}
+
+void CrossEntropyJoin::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 }  // namespace hg

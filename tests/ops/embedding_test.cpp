@@ -29,10 +29,23 @@ struct Embedding {
     }
     tokens = memory.integers(values);
   }
-  void forward() { run(*ctx, EmbeddingForward{.y = y, .tokens = tokens, .weight = weight}); }
-  void backward(bool accumulate = false) {
-    run(*ctx, EmbeddingBackward{
-                  .dweight = dweight, .dy = dy, .tokens = tokens, .accumulate = accumulate});
+  void forward() { forward(y, 0, weight.dim(0)); }
+  void backward(bool accumulate = false) { backward(0, weight.dim(0), accumulate); }
+  /// The part of a rank that has rows [begin, end).
+  void forward(Tensor part, std::int64_t begin, std::int64_t end) {
+    run(*ctx, EmbeddingForward{.y = part,
+                               .tokens = tokens,
+                               .weight = weight.rows(begin, end),
+                               .first = begin,
+                               .vocab = weight.dim(0)});
+  }
+  void backward(std::int64_t begin, std::int64_t end, bool accumulate) {
+    run(*ctx, EmbeddingBackward{.dweight = dweight.rows(begin, end),
+                                .dy = dy,
+                                .tokens = tokens,
+                                .first = begin,
+                                .vocab = weight.dim(0),
+                                .accumulate = accumulate});
   }
   std::int32_t token(std::int64_t t) const { return tokens.as<std::int32_t>()[t]; }
 };
@@ -78,6 +91,43 @@ TEST_P(EmbeddingTest, BackwardAgreesWithFiniteDifferences) {
                     .inputs = {{"weight", e.weight, e.dweight}}});
 }
 
+TEST_P(EmbeddingTest, PartsOfTheVocabularyMakeTheWhole) {
+  const std::vector<std::int64_t> cuts{0, 1, 50, 117, 201};
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    Embedding whole(GetParam(), 300, 201, 21, dtype), parts(GetParam(), 300, 201, 21, dtype);
+    whole.forward();
+    const Tensor part = parts.memory.empty({300, 21}, dtype), sum = parts.memory.zeros({300, 21});
+    for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
+      parts.forward(part, cuts[i], cuts[i + 1]);
+      for (std::int64_t t = 0; t < 300; ++t) {
+        const bool here = parts.token(t) >= cuts[i] && parts.token(t) < cuts[i + 1];
+        for (std::int64_t j = t * 21; j < (t + 1) * 21; ++j) {
+          EXPECT_EQ(get(part, j), here ? get(whole.y, j) : 0);
+          set(sum, j, get(sum, j) + get(part, j));
+        }
+      }
+    }
+    EXPECT_TRUE(same_bits(parts.memory.copy(sum, dtype), whole.y));
+    for (const bool accumulate : {false, true}) {
+      whole.backward(accumulate);
+      for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
+        parts.backward(cuts[i], cuts[i + 1], accumulate);
+      }
+      EXPECT_TRUE(same_bits(parts.dweight, whole.dweight)) << accumulate;
+    }
+  }
+}
+
+// As a rank of a tensor-parallel run would: its gradient is that of its rows, whatever the others'.
+TEST_P(EmbeddingTest, PartAgreesWithFiniteDifferences) {
+  Embedding e(GetParam(), 30, 9, 6, DType::f32);
+  e.forward(e.y, 3, 7);
+  e.backward(3, 7, false);
+  expect_gradients({.forward = [&] { e.forward(e.y, 3, 7); },
+                    .outputs = {{e.y, e.dy}},
+                    .inputs = {{"weight", e.weight.rows(3, 7), e.dweight.rows(3, 7)}}});
+}
+
 TEST_P(EmbeddingTest, SameBitsForAnyThreadCount) {
   const int before = num_threads();
   Embedding one(GetParam(), 500, 200, 40, DType::f32), two(GetParam(), 500, 200, 40, DType::f32);
@@ -97,6 +147,8 @@ TEST_P(EmbeddingTest, RejectsTokensOutsideTheVocabulary) {
   for (const std::int32_t bad : {13, -1}) {
     e.tokens.as<std::int32_t>()[17] = bad;
     EXPECT_THROW(e.backward(), Error);
+    EXPECT_THROW(e.forward(e.y, 4, 9), Error);
+    EXPECT_THROW(e.backward(4, 9, false), Error);
     try {
       e.forward();
       FAIL() << "token " << bad << " went through";
@@ -105,6 +157,24 @@ TEST_P(EmbeddingTest, RejectsTokensOutsideTheVocabulary) {
           std::string(error.what()),
           fmt::format("embedding_forward: tokens[17] is {}, expected a value in [0, 13)", bad));
     }
+  }
+}
+
+TEST(EmbeddingOp, RejectsRowsOutsideTheVocabulary) {
+  const Embedding e(Isa::avx2, 4, 13, 8, DType::f32);
+  for (const std::int64_t first : {-1, 1}) {
+    EXPECT_THROW(
+        run(*e.ctx,
+            EmbeddingForward{
+                .y = e.y, .tokens = e.tokens, .weight = e.weight, .first = first, .vocab = 13}),
+        Error);
+    EXPECT_THROW(run(*e.ctx, EmbeddingBackward{.dweight = e.dweight,
+                                               .dy = e.dy,
+                                               .tokens = e.tokens,
+                                               .first = first,
+                                               .vocab = 13,
+                                               .accumulate = false}),
+                 Error);
   }
 }
 
