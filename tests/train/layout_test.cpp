@@ -22,7 +22,8 @@ std::string error_of(const char* file, const std::vector<std::string>& overrides
 
 TEST(Layout, DataIsWhatRemains) {
   EXPECT_EQ(layout_of(config_of("tiny.yaml", {}), 1).size(), 1);
-  const MeshShape shape = layout_of(config_of("tiny.yaml", {"parallelism.tensor=2"}), 8);
+  const MeshShape shape =
+      layout_of(config_of("tiny.yaml", {"parallelism.tensor=2", "training.micro_batch_size=4"}), 8);
   EXPECT_EQ(shape.data, 4);
   EXPECT_EQ(shape.tensor, 2);
   EXPECT_FALSE(shape.sequence);
