@@ -10,7 +10,7 @@ namespace hg::tools {
 namespace {
 
 constexpr std::int64_t kMi = std::int64_t{1} << 20;
-constexpr double kSecondsPerCollective = 0.3;
+constexpr double kSecondsPerCollective = 0.2;
 
 struct DoctorOptions {
   ConfigOptions config;
@@ -70,7 +70,7 @@ RankFacts collect(const DoctorOptions& options, const World& found, Comm& world)
 void measure_links(Comm& world, std::span<const RankFacts> ranks, Report& report) {
   report.add(judge_pairs(measure_pairs(world, 4 * kMi), ranks));
   auto speeds = measure_collectives(world, 4 * kMi, kSecondsPerCollective);
-  const bool slow = speeds.front().seconds > 0.05;
+  const bool slow = speeds.front().seconds > 0.02;
   const auto large = measure_collectives(world, (slow ? 16 : 64) * kMi, kSecondsPerCollective);
   speeds.insert(speeds.end(), large.begin(), large.end());
   report.add(report_collectives(speeds));

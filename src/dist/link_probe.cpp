@@ -94,9 +94,9 @@ double time_calls(Comm& world, double seconds, Fn&& fn) {
     world.all_reduce(Tensor(&taken, DType::f32, {1}), Reduce::max, kLabel);
     return static_cast<double>(taken);
   };
-  time(1);  // touches memory, opens connections
   const double once = time(1);
-  return time(static_cast<int>(std::clamp(std::floor(seconds / once), 1.0, 1000.0)));
+  const double more = std::min(std::floor(seconds / once), 1000.0);
+  return more < 2 ? once : time(static_cast<int>(more));
 }
 
 }  // namespace
@@ -167,13 +167,13 @@ std::vector<CollectiveSpeed> measure_collectives(Comm& world, std::int64_t bytes
   const std::vector<std::int64_t> one_row(static_cast<std::size_t>(n), 1);
   std::vector<CollectiveSpeed> speeds;
   const auto measure = [&](CommKind kind, auto&& call) {
-    const double taken = time_calls(world, seconds, call);
-    const CommCount before = world.counts()[kind];
-    call();
+    const std::int64_t before = world.counts()[kind].bytes;
+    call();  // touches memory, opens connections
+    const auto sent = static_cast<double>(world.counts()[kind].bytes - before);
     speeds.push_back({.kind = kind,
                       .bytes = whole.bytes(),
-                      .seconds = taken,
-                      .sent = static_cast<double>(world.counts()[kind].bytes - before.bytes)});
+                      .seconds = time_calls(world, seconds, call),
+                      .sent = sent});
   };
   measure(CommKind::all_reduce, [&] { world.all_reduce(whole, Reduce::sum, kLabel); });
   measure(CommKind::all_gather, [&] { world.all_gather(whole, piece, kLabel); });
