@@ -6,8 +6,11 @@
 
 #include <array>
 #include <cstdio>
+#include <map>
 
-#include "core/clock.h"
+#include <yaml-cpp/yaml.h>
+
+#include "dist/world.h"
 #include "support/small_run.h"
 
 namespace hg::test {
@@ -98,6 +101,46 @@ TEST_F(DoctorMpiTest, ARankWithAnotherConfigIsNamed) {
   const Result result = start(command);
   EXPECT_EQ(result.exit_code, 1) << result.output;
   EXPECT_THAT(result.output, ContainsRegex("error +config +rank 1: .*none.yaml"));
+}
+
+TEST_F(DoctorMpiTest, TheLaunchScriptStartsRanks) {
+  const std::string script = HEADGATE_SOURCE_DIR "/scripts/launch/mpirun";
+  const Result result = start("HEADGATE=" HEADGATE_BINARY " ASAN_OPTIONS=detect_leaks=0 " + script +
+                              " -n 2 --oversubscribe -- doctor --run " + in("run"));
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("world           rank 0 of 2, "));
+  EXPECT_THAT(result.output, ContainsRegex("2 ranks share [0-9]+ of"));  // unbound
+  const Result usage = start(script + " -n 2 doctor");
+  EXPECT_EQ(usage.exit_code, 2);
+  EXPECT_THAT(usage.output, HasSubstr("usage: "));
+}
+
+/// Kubernetes sets the ranks' variables: they must say one world that find_world understands.
+TEST(KubernetesJob, GivesEveryPodItsRank) {
+  const auto documents =
+      YAML::LoadAllFromFile(HEADGATE_SOURCE_DIR "/scripts/launch/kubernetes.yaml");
+  ASSERT_EQ(documents.size(), 2U);
+  const YAML::Node &service = documents[0], &job = documents[1],
+                   pod = job["spec"]["template"]["spec"];
+  const auto name = job["metadata"]["name"].as<std::string>();
+  EXPECT_EQ(service["spec"]["clusterIP"].as<std::string>(), "None");
+  EXPECT_EQ(service["spec"]["selector"]["job-name"].as<std::string>(), name);
+  EXPECT_EQ(service["metadata"]["name"].as<std::string>(), pod["subdomain"].as<std::string>());
+  const int ranks = job["spec"]["completions"].as<int>();
+  EXPECT_EQ(job["spec"]["parallelism"].as<int>(), ranks);
+  std::map<std::string, std::string> variables;
+  for (const auto& variable : pod["containers"][0]["env"]) {
+    variables[variable["name"].as<std::string>()] =
+        variable["value"] ? variable["value"].as<std::string>() : std::to_string(ranks - 1);
+  }
+  const World world = find_world([&](const char* asked) {
+    const auto found = variables.find(asked);
+    return found == variables.end() ? nullptr : found->second.c_str();
+  });
+  EXPECT_EQ(world.rank, ranks - 1);
+  EXPECT_EQ(world.size, ranks);
+  EXPECT_EQ(world.nodes, ranks);
+  EXPECT_EQ(world.master_host, name + "-0." + pod["subdomain"].as<std::string>());
 }
 
 TEST_F(DoctorMpiTest, WorksAlone) {
