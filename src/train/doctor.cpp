@@ -1,8 +1,6 @@
 #include "train/doctor.h"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 #include <set>
 
 #include "train/doctor_text.h"

@@ -30,7 +30,8 @@ std::vector<Finding> judge_config(std::span<const RankFacts> ranks);
 
 Finding judge_folder(std::span<const RankFacts> ranks);
 
-/// An offset of more than a tenth of a second makes times in logs and flight records misleading.
+/// Of at least two ranks. An offset of more than a tenth of a second makes times in logs and flight
+/// records misleading.
 Finding judge_clocks(std::span<const ClockOffset> clocks);
 
 /// Latency and bandwidth of pairs, those on one node apart from those between nodes. A pair that is

@@ -202,11 +202,13 @@ std::vector<RankFacts> gather_facts(Comm& world, const RankFacts& facts) {
   RankFacts::fields(facts, [&](const char* name, const auto& value) { own[name] = value; });
   using Handler = nlohmann::json::error_handler_t;  // names of files may not be UTF-8
   std::vector<RankFacts> all;
+  // A rank of another version may say less; that it is another one is a fact, too.
   for (const auto& text :
        gather_text(world, own.dump(-1, ' ', false, Handler::replace), "facts of ranks")) {
     const auto json = nlohmann::json::parse(text);
-    RankFacts::fields(all.emplace_back(),
-                      [&](const char* name, auto& value) { json.at(name).get_to(value); });
+    RankFacts::fields(all.emplace_back(), [&](const char* name, auto& value) {
+      if (json.contains(name)) json.at(name).get_to(value);
+    });
   }
   return all;
 }

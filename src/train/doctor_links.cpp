@@ -57,11 +57,11 @@ void judge_kind(std::vector<PairLink> pairs, const std::string& where,
 
 Finding judge_clocks(std::span<const ClockOffset> clocks) {
   const auto furthest = std::ranges::max_element(
-      clocks, {}, [](const ClockOffset& one) { return std::abs(one.seconds); });
+      clocks.subspan(1), {}, [](const ClockOffset& one) { return std::abs(one.seconds); });
   const double off = std::abs(furthest->seconds);
   constexpr double kMisleading = 0.1;
   std::string text = fmt::format("rank {} is furthest from rank 0: {}{}, to within {}",
-                                 furthest - clocks.begin(), furthest->seconds < 0 ? "-" : "+",
+                                 &*furthest - clocks.data(), furthest->seconds < 0 ? "-" : "+",
                                  short_time(off), short_time(furthest->uncertainty));
   const bool bad = off - furthest->uncertainty > kMisleading;
   if (bad) text += "; times in logs and flight records cannot be compared: run NTP";
