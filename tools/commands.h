@@ -16,5 +16,6 @@ void add_spikes(CLI::App& app);
 void add_inspect_attention(CLI::App& app);
 void add_inspect_experts(CLI::App& app);
 void add_probe(CLI::App& app);
+void add_doctor(CLI::App& app);
 
 }  // namespace hg::tools

@@ -4,23 +4,14 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <thread>
 
 #include "build_info.h"
 #include "core/log.h"
 #include "core/parallel.h"
+#include "dist/cpu_share.h"
 #include "dist/watchdog.h"
 
 namespace hg::tools {
-namespace {
-
-/// Ranks of one machine share its cores, unless the launcher has bound them to some already.
-void share_cores(int ranks) {
-  const int cores = static_cast<int>(std::thread::hardware_concurrency());
-  set_num_threads(std::min(num_threads(), std::max(1, cores / ranks)));
-}
-
-}  // namespace
 
 void WorldOptions::add_to(CLI::App& app) {
   app.add_option("--rank", flags.rank, "Rank of this process; default: what the launcher says");
@@ -33,23 +24,23 @@ void WorldOptions::add_to(CLI::App& app) {
       ->capture_default_str();
 }
 
-void run_in_world(const WorldOptions& options, const std::string& config,
-                  const std::string& records, const std::function<void(Comm&)>& fn) {
+void share_cores(Comm& world) {
+  if (world.size() > 1) set_num_threads(fair_threads(world));
+}
+
+void run_connected(const WorldOptions& options, const std::string& records,
+                   const std::function<void(const World&, Comm&)>& fn) {
   const World found = find_world(std::getenv, options.flags);
   const auto world = connect(found);
-  if (found.size == 1) return fn(*world);
+  if (found.size == 1) return fn(found, *world);
   log_as_rank(found.rank);
   log_info("{}", found.sentence());
-  if (found.local_size > 1) share_cores(found.local_size);
   Watchdog watchdog(*world, {.timeout = options.timeout,
                              .grace = std::min(10.0, std::max(1.0, options.timeout / 4)),
                              .records = records,
                              .report = [](const std::string& sentence) { log_error(sentence); }});
   try {
-    agree(*world, {.size = found.size,
-                   .build = fmt::format("{} {}", build::kVersion, build::kRevision),
-                   .config = fmt::format("{:016x}", XXH3_64bits(config.data(), config.size()))});
-    fn(*world);
+    fn(found, *world);
   } catch (const CommAborted&) {
     throw;  // a consequence: the rank that is the cause says so
   } catch (const std::exception& e) {
@@ -57,6 +48,19 @@ void run_in_world(const WorldOptions& options, const std::string& config,
     watchdog.fail(fmt::format("rank {}: {}", found.rank, e.what()));
     throw;
   }
+}
+
+void run_in_world(const WorldOptions& options, const std::string& config,
+                  const std::string& records, const std::function<void(Comm&)>& fn) {
+  run_connected(options, records, [&](const World& found, Comm& world) {
+    if (found.size > 1) {
+      agree(world, {.size = found.size,
+                    .build = fmt::format("{} {}", build::kVersion, build::kRevision),
+                    .config = fmt::format("{:016x}", XXH3_64bits(config.data(), config.size()))});
+    }
+    share_cores(world);
+    fn(world);
+  });
 }
 
 }  // namespace hg::tools

@@ -17,9 +17,16 @@ struct WorldOptions {
   void add_to(CLI::App& app);
 };
 
-/// Finds the world, connects, and lets all ranks agree on `config`, the resolved one; then calls
-/// fn(world). A rank that throws ends the others, too. `records` is the folder for what ranks wrote
-/// down of a job that failed.
+/// Finds the world and connects; then calls fn(found, world). A rank that throws ends the others,
+/// too. `records` is the folder for what ranks wrote down of a job that failed; may be empty.
+void run_connected(const WorldOptions& options, const std::string& records,
+                   const std::function<void(const World&, Comm&)>& fn);
+
+/// Takes this rank's part of its node's processors for the threads. Collective.
+void share_cores(Comm& world);
+
+/// run_connected, in which all ranks agree on `config`, the resolved one, and share processors
+/// before fn(world).
 void run_in_world(const WorldOptions& options, const std::string& config,
                   const std::string& records, const std::function<void(Comm&)>& fn);
 

@@ -1,6 +1,7 @@
 #include "core/parallel.h"
 
 #include <omp.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,7 +13,10 @@
 namespace hg {
 namespace {
 
+/// That this process may use: launchers, containers and batch systems give fewer than all.
 int hardware_threads() {
+  cpu_set_t set;
+  if (::sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 

@@ -209,6 +209,23 @@ World find_world(const EnvironmentLookup& environment, const WorldFlags& flags) 
   return world;
 }
 
+std::vector<std::string> variables_of(World::Source source) {
+  std::vector<std::string> names;
+  for (const Launcher* launcher : kLaunchers) {
+    if (launcher->source != source || source == Source::flags) continue;
+    for (const char* name : {launcher->rank, launcher->size, launcher->local_rank,
+                             launcher->local_size, launcher->node})
+      if (name != nullptr) names.emplace_back(name);
+  }
+  if (source == Source::slurm)
+    for (const char* name : {"SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST",
+                             "SLURM_STEP_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE"})
+      names.emplace_back(name);
+  if (source == Source::flags || source == Source::torchrun)
+    for (const char* name : {"MASTER_ADDR", "MASTER_PORT"}) names.emplace_back(name);
+  return names;
+}
+
 std::string World::sentence() const {
   if (source == Source::single) return "one process: no launcher's variables found";
   const auto* launcher =

@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace hg {
 
@@ -40,5 +41,9 @@ struct World {
 /// Where a launcher does not say how the ranks lie on nodes, they are taken to lie in blocks of the
 /// local size; with no local size either, one on each node.
 World find_world(const EnvironmentLookup& environment, const WorldFlags& flags = {});
+
+/// The variables that a launcher says all this with, whether they are set or not; those of the
+/// command line are MASTER_ADDR and MASTER_PORT.
+std::vector<std::string> variables_of(World::Source source);
 
 }  // namespace hg

@@ -49,7 +49,7 @@ void Moe::forward(Context& ctx, const Weights& w, ConstTensor documents, ConstTe
   const ArenaScope scope(ctx.scratch);
   const Tensor out = ctx.scratch.allocate("expert output", x.dtype(), {rows, x.dim(1)});
   run(ctx, GroupedLinearForward{.y = out, .x = s.hidden, .weight = w[down_], .offsets = offsets});
-  const Tensor own = exchange_.alone() ? Tensor{} : make_own(ctx, x);
+  const Tensor own = exchange_.alone() ? Tensor{} : make_own(ctx, x, s.route);
   run(ctx, Unpermute{.y = y,
                      .x = exchange_.to_tokens(ctx, s.exchange, out, own),
                      .base = shared_ ? ConstTensor(y) : ConstTensor{},
@@ -58,31 +58,31 @@ void Moe::forward(Context& ctx, const Weights& w, ConstTensor documents, ConstTe
 
 void Moe::take_in(Context& ctx, const Weights& w, ConstTensor documents, ConstTensor x, Saved& s,
                   Keep keep, const LayerInstruments& look) const {
-  const bool training = keep.pass == Pass::train;
-  const std::int64_t t = x.dim(0), rows = t * config_.top_k;
-  const std::int64_t room =
-      exchange_.room(rows, keep.pass == Pass::infer ? 0 : config_.capacity(t));
   const bool alone = exchange_.alone();
   if (keep.pass != Pass::again) {
-    router_.forward(ctx, w, documents, x, s.route, keep.pass, look);
+    const bool training = keep.pass == Pass::train;
     Arena& arena = training ? ctx.activations : ctx.scratch;
+    router_.forward(ctx, w, documents, x, s.route, keep.pass, look);
+    const std::int64_t rows = s.route.row_weights.dim(0);
+    const std::int64_t room = exchange_.room(rows, training ? config_.capacity(x.dim(0)) : 0);
     exchange_.plan(ctx, arena, s.route.counts, s.route.offsets, room, s.exchange);
-    const Tensor weights = s.route.row_weights.view({rows, 1});
     if (!alone) s.arrived_weights = arena.allocate("expert weights", DType::f32, {room, 1});
-    s.weights = exchange_.to_experts(ctx, s.exchange, weights, s.arrived_weights);
+    s.weights = exchange_.to_experts(ctx, s.exchange, s.route.row_weights.view({rows, 1}),
+                                     s.arrived_weights);
   }
   // Kept where experts take it: as it arrived, or as it was put together.
   Tensor& kept = alone ? s.own_input : s.arrived_input;
-  if (keep.make(ctx, Effort::cheap, kept, "expert input", x.dtype(), {room, x.dim(1)})) {
+  if (keep.make(ctx, Effort::cheap, kept, "expert input", x.dtype(),
+                {s.weights.dim(0), x.dim(1)})) {
     const ArenaScope scope(ctx.scratch);
-    const Tensor own = alone ? kept : make_own(ctx, x);
+    const Tensor own = alone ? kept : make_own(ctx, x, s.route);
     run(ctx, Permute{.y = own, .x = x, .rows = s.route.rows});
     s.input = exchange_.to_experts(ctx, s.exchange, own, kept);
   }
 }
 
-Tensor Moe::make_own(Context& ctx, ConstTensor x) const {
-  return ctx.scratch.allocate("rows of tokens", x.dtype(), {x.dim(0) * config_.top_k, x.dim(1)});
+Tensor Moe::make_own(Context& ctx, ConstTensor x, const Router::Saved& route) {
+  return ctx.scratch.allocate("rows of tokens", x.dtype(), {route.row_weights.dim(0), x.dim(1)});
 }
 
 void Moe::backward(Context& ctx, const Weights& w, const Gradients& g, ConstTensor documents,
@@ -96,7 +96,7 @@ void Moe::backward(Context& ctx, const Weights& w, const Gradients& g, ConstTens
   // The gradient of the experts' outputs, and in the end that of their inputs: here, and on the
   // ranks that have the tokens.
   const Tensor d = make("d experts", s.input), dhidden = make("d expert swiglu", s.hidden);
-  const Tensor down = alone ? d : make_own(ctx, x);
+  const Tensor down = alone ? d : make_own(ctx, x, s.route);
   run(ctx, Permute{.y = down, .x = dy, .rows = s.route.rows});
   exchange_.to_experts(ctx, s.exchange, down, d);
   run(ctx,

@@ -44,7 +44,7 @@ class Moe {
   void take_in(Context& ctx, const Weights& w, ConstTensor documents, ConstTensor x, Saved& s,
                Keep keep, const LayerInstruments& look) const;
   /// Room for the rows of x's tokens, [R, hidden].
-  Tensor make_own(Context& ctx, ConstTensor x) const;
+  static Tensor make_own(Context& ctx, ConstTensor x, const Router::Saved& route);
 
   MoeConfig config_;
   std::int64_t f_;

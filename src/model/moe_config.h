@@ -109,6 +109,10 @@ struct MoeConfig {
     return static_cast<std::int64_t>(std::ceil(
         capacity_factor * static_cast<double>(tokens * top_k) / static_cast<double>(num_experts)));
   }
+  /// Rows of all experts together, at most, with that capacity.
+  std::int64_t rows(std::int64_t tokens, std::int64_t most) const {
+    return most > 0 ? std::min(tokens * top_k, num_experts * most) : tokens * top_k;
+  }
 };
 
 }  // namespace hg

@@ -48,13 +48,14 @@ void Router::forward(Context& ctx, const Weights& w, ConstTensor documents, Cons
                      Pass pass, const LayerInstruments& look) const {
   const std::int64_t t = x.dim(0), e = config_.num_experts, k = config_.top_k;
   const bool training = pass == Pass::train;
+  const std::int64_t capacity = training ? config_.capacity(t) : 0;
   Arena& keep = training ? ctx.activations : ctx.scratch;
   s = {.logits = keep.allocate("router logits", DType::f32, {t, e}),
        .experts = keep.allocate("router choice", DType::i32, {t, k}),
        .rows = keep.allocate("router choice", DType::i32, {t, k}),
        .counts = keep.allocate("router choice", DType::i32, {e}),
        .offsets = keep.allocate("router choice", DType::i32, {e + 1}),
-       .row_weights = keep.allocate("router choice", DType::f32, {t * k}),
+       .row_weights = keep.allocate("router choice", DType::f32, {config_.rows(t, capacity)}),
        .balance = {}};
 
   const ArenaScope scope(ctx.scratch);
@@ -79,7 +80,7 @@ void Router::forward(Context& ctx, const Weights& w, ConstTensor documents, Cons
                         .offsets = s.offsets,
                         .dropped = make(DType::i32, {1}),
                         .experts = s.experts,
-                        .capacity = training ? config_.capacity(t) : 0};
+                        .capacity = capacity};
   run(ctx, plan);
   run(ctx, PermuteWeights{.y = s.row_weights, .x = choice.weights, .rows = s.rows});
   if (training) balance(ctx, w, choice.counts, s);

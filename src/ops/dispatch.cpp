@@ -15,6 +15,13 @@ void check_rows(std::string_view op, const ConstTensor& rows) {
   check_contiguous(op.data(), "rows", rows, rows.shape(), DType::i32);
 }
 
+/// With a capacity there may be fewer rows than choices.
+void check_room(std::string_view op, const char* name, const ConstTensor& permuted,
+                const ConstTensor& rows) {
+  HG_CHECK(permuted.dim(0) <= rows.numel(), "{}: {} has {} rows, more than the {} choices", op,
+           name, permuted.dim(0), rows.numel());
+}
+
 /// Checks the operands of Permute and Unpermute: `tokens` [T, H] on one side, `permuted` [R, H] on
 /// the other.
 void check_move(std::string_view op, const char* tokens_name, const ConstTensor& tokens,
@@ -25,7 +32,8 @@ void check_move(std::string_view op, const char* tokens_name, const ConstTensor&
   HG_CHECK(tokens.dtype() != DType::i32, "{}: {} is i32, expected f32 or bf16", op, tokens_name);
   const std::int64_t h = tokens.dim(1);
   check_contiguous(op.data(), tokens_name, tokens, {rows.dim(0), h}, tokens.dtype());
-  check_contiguous(op.data(), permuted_name, permuted, {rows.numel(), h}, tokens.dtype());
+  check_contiguous(op.data(), permuted_name, permuted, {permuted.dim(0), h}, tokens.dtype());
+  check_room(op, permuted_name, permuted, rows);
 }
 
 /// The same of PermuteWeights and UnpermuteWeights: `choices` [T, K], `permuted` [R].
@@ -34,12 +42,13 @@ void check_weights(std::string_view op, const char* choices_name, const ConstTen
                    const ConstTensor& rows) {
   check_rows(op, rows);
   check_contiguous(op.data(), choices_name, choices, rows.shape(), DType::f32);
-  check_contiguous(op.data(), permuted_name, permuted, {rows.numel()}, DType::f32);
+  check_contiguous(op.data(), permuted_name, permuted, {permuted.dim(0)}, DType::f32);
+  check_room(op, permuted_name, permuted, rows);
 }
 
 /// Throws unless every row is -1 or one of those that there are.
-void check_places(std::string_view op, const ConstTensor& rows) {
-  check_indices(op, "rows", rows, rows.numel(), -1);
+void check_places(std::string_view op, const ConstTensor& rows, const ConstTensor& permuted) {
+  check_indices(op, "rows", rows, permuted.dim(0), -1);
 }
 
 Cost cost_of(const ConstTensor& to, const ConstTensor& from, const ConstTensor& rows,
@@ -80,7 +89,7 @@ void Permute::check() const { check_move(name, "x", x, "y", y, rows); }
 Cost Permute::cost() const { return cost_of(y, x, rows, 0); }
 
 void Permute::cpu(Context& ctx) const {
-  check_places(name, rows);
+  check_places(name, rows, y);
   dispatch_cpu(*this, ctx);
 }
 
@@ -96,7 +105,7 @@ Cost Unpermute::cost() const {
 }
 
 void Unpermute::cpu(Context& ctx) const {
-  check_places(name, rows);
+  check_places(name, rows, x);
   dispatch_cpu(*this, ctx);
 }
 
@@ -105,7 +114,7 @@ void PermuteWeights::check() const { check_weights(name, "x", x, "y", y, rows); 
 Cost PermuteWeights::cost() const { return cost_of(y, x, rows, 0); }
 
 void PermuteWeights::cpu(Context& ctx) const {
-  check_places(name, rows);
+  check_places(name, rows, y);
   dispatch_cpu(*this, ctx);
 }
 
@@ -114,7 +123,7 @@ void UnpermuteWeights::check() const { check_weights(name, "y", y, "x", x, rows)
 Cost UnpermuteWeights::cost() const { return cost_of(y, x, rows, 0); }
 
 void UnpermuteWeights::cpu(Context& ctx) const {
-  check_places(name, rows);
+  check_places(name, rows, x);
   dispatch_cpu(*this, ctx);
 }
 

@@ -4,10 +4,12 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -62,6 +64,16 @@ int usable_cpus() {
   return static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
 }
 
+/// The number that a file of a control group begins with; nothing if there is no such file, or it
+/// says "max".
+std::optional<std::int64_t> cgroup_value(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  const std::string text = read_file(path);
+  std::int64_t value = 0;
+  const auto end = std::from_chars(text.data(), text.data() + text.size(), value);
+  return end.ec == std::errc() ? std::optional(value) : std::nullopt;
+}
+
 std::string utc_now() {
   const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
   std::tm parts{};
@@ -99,5 +111,22 @@ nlohmann::ordered_json machine_facts(const CpuInfo& cpu) {
 std::int64_t rss_bytes() { return status_bytes("VmRSS:"); }
 
 std::int64_t peak_rss_bytes() { return status_bytes("VmHWM:"); }
+
+std::int64_t available_memory(const std::filesystem::path& cgroup) {
+  const std::int64_t system = number_of(read_file("/proc/meminfo"), "MemAvailable:") * 1024;
+  HG_CHECK(system >= 0, "/proc/meminfo has no line MemAvailable");
+  const auto limit = cgroup_value(cgroup / "memory.max"),
+             used = cgroup_value(cgroup / "memory.current");
+  return limit && used ? std::clamp<std::int64_t>(*limit - *used, 0, system) : system;
+}
+
+double cpu_quota(const std::filesystem::path& cgroup) {
+  // "200000 100000": microseconds of all processors together, in each of so many.
+  const auto quota = cgroup_value(cgroup / "cpu.max");
+  if (!quota) return 0;
+  const std::string text = read_file(cgroup / "cpu.max");
+  const std::int64_t period = number_of(text, " ");
+  return period > 0 ? static_cast<double>(*quota) / static_cast<double>(period) : 0;
+}
 
 }  // namespace hg

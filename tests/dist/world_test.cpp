@@ -218,5 +218,26 @@ INSTANTIATE_TEST_SUITE_P(
     }),
     [](const auto& instance) { return std::string(instance.param.name); });
 
+TEST(World, FollowsFromTheVariablesThatAreSaidToBeItsLaunchers) {
+  using Source = World::Source;
+  const std::pair<Source, Environment> kCases[] = {{Source::torchrun, kTorchrun},
+                                                   {Source::slurm, kSlurm},
+                                                   {Source::open_mpi, kOpenMpi},
+                                                   {Source::pmi, kPmi}};
+  for (const auto& [source, environment] : kCases) {
+    const std::vector<std::string> names = variables_of(source);
+    Environment rest = environment;
+    for (const std::string& name : names) rest.erase(name);
+    EXPECT_EQ(find(rest).source, Source::single);
+    Environment only;
+    for (const std::string& name : names)
+      if (environment.contains(name)) only[name] = environment.at(name);
+    EXPECT_EQ(find(only).sentence(), find(environment).sentence());
+    EXPECT_EQ(find(only).source, source);
+  }
+  EXPECT_TRUE(variables_of(Source::single).empty());
+  EXPECT_EQ(variables_of(Source::flags), (std::vector<std::string>{"MASTER_ADDR", "MASTER_PORT"}));
+}
+
 }  // namespace
 }  // namespace hg

@@ -6,7 +6,9 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "core/file.h"
 #include "core/parallel.h"
+#include "support/temp_folder.h"
 
 namespace hg::test {
 namespace {
@@ -41,6 +43,24 @@ TEST(Machine, MemoryOfTheProcessFollowsWhatItTouches) {
   EXPECT_GE(during, before + kMost);
   EXPECT_LE(rss_bytes(), during - kMost);
   EXPECT_GE(peak_rss_bytes(), before + kMost);
+}
+
+TEST(Machine, AContainersLimitsCount) {
+  const TempFolder folder;
+  const std::int64_t system = available_memory(folder.path());
+  EXPECT_GT(system, 0);
+  EXPECT_EQ(cpu_quota(folder.path()), 0);
+  write_file(folder / "memory.max", "max\n");
+  write_file(folder / "memory.current", "1000\n");
+  write_file(folder / "cpu.max", "max 100000\n");
+  EXPECT_GT(available_memory(folder.path()), 1000);
+  EXPECT_EQ(cpu_quota(folder.path()), 0);
+  write_file(folder / "memory.max", "5000\n");
+  write_file(folder / "cpu.max", "250000 100000\n");
+  EXPECT_EQ(available_memory(folder.path()), 4000);
+  EXPECT_EQ(cpu_quota(folder.path()), 2.5);
+  write_file(folder / "memory.current", "6000\n");
+  EXPECT_EQ(available_memory(folder.path()), 0);
 }
 
 }  // namespace
