@@ -18,6 +18,10 @@ struct LayoutCase {
   Recompute recompute = Recompute::none;
 };
 
+void PrintTo(const LayoutCase& c, std::ostream* out) {  // CTest shows it
+  *out << c.model << " on " << c.ranks << " ranks";
+}
+
 std::string name_of_case(const testing::TestParamInfo<LayoutCase>& one) {
   const LayoutCase& c = one.param;
   return fmt::format("{}_{}ranks_tp{}{}_ep{}_zero{}{}", c.model, c.ranks, c.tensor,
