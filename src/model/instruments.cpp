@@ -12,15 +12,15 @@
 namespace hg {
 namespace {
 
-/// Statistics of heads, [T, KV, G, D], which may be a slice.
-void measure(Context& ctx, Tensor out, ConstTensor heads) {
+/// Statistics of heads, [T, KV, G, D], which may be a slice; channels are those of a token's row.
+void measure(Context& ctx, const InstrumentJoin& join, Tensor out, ConstTensor heads) {
   const ArenaScope scope(ctx.scratch);
   if (!heads.contiguous()) {
     const Tensor copy = ctx.scratch.allocate("heads seen", heads.dtype(), heads.shape());
     run(ctx, CopyRows{.y = copy, .x = heads});
     heads = copy;
   }
-  run(ctx, Magnitudes{.out = out, .x = heads.view({heads.numel() / heads.dim(3), heads.dim(3)})});
+  join.measure_heads(ctx, out, heads.view({heads.dim(0), heads.numel() / heads.dim(0)}));
 }
 
 /// y = x, of any shape.
@@ -49,7 +49,8 @@ RouterView RouterRecord::view() const {
 }
 
 Instruments::Instruments(const ModelConfig& config, std::int64_t tokens, Arena& arena,
-                         const InstrumentOptions& options) {
+                         const InstrumentOptions& options, const Mesh& mesh)
+    : join_(mesh) {
   const auto make = [&](const Shape& shape) {
     return arena.allocate("instruments", DType::f32, shape);
   };
@@ -78,6 +79,8 @@ Instruments::Instruments(const ModelConfig& config, std::int64_t tokens, Arena& 
     if (config.moe.routed(i)) layer.router = make_router_record(config.moe, arena);
     layers_.push_back(layer);
   }
+  HG_CHECK(options.maps.empty() || join_.alone(),
+           "attention maps are of all heads, which ranks share here; look on one rank");
   for (const std::int64_t layer : options.maps) {
     HG_CHECK(0 <= layer && layer < config.num_hidden_layers,
              "attention maps of layer {}; the model has layers 0 to {}", layer,
@@ -88,21 +91,23 @@ Instruments::Instruments(const ModelConfig& config, std::int64_t tokens, Arena& 
 
 void Instruments::see_attention(Context& ctx, std::size_t layer, const Batch& batch,
                                 const AttentionView& view) const {
+  const ArenaScope scope(ctx.scratch);
   const Layer& to = layers_[layer];
-  run(ctx, FirstTokenShare{.out = to.first_token,
+  run(ctx, FirstTokenShare{.out = join_.own_heads(to.first_token),
                            .q = view.q,
                            .k = view.k,
                            .lse = view.lse,
                            .documents = batch.documents,
                            .positions = batch.positions,
                            .scale = view.scale});
-  run(ctx, AttentionEntropy{.out = to.entropy,
+  run(ctx, AttentionEntropy{.out = join_.own_heads(to.entropy),
                             .q = view.q,
                             .k = view.k,
                             .lse = view.lse,
                             .documents = batch.documents,
                             .longest = batch.longest,
                             .scale = view.scale});
+  for (const Tensor& heads : {to.first_token, to.entropy}) join_.gather_heads(ctx, heads);
   if (to.map) {
     run(ctx, AttentionMap{.out = to.map,
                           .q = view.q,
@@ -111,26 +116,27 @@ void Instruments::see_attention(Context& ctx, std::size_t layer, const Batch& ba
                           .documents = batch.documents,
                           .scale = view.scale});
   }
-  measure(ctx, to.sdpa, view.sdpa);
+  measure(ctx, join_, to.sdpa, view.sdpa);
   if (!to.gate_heads) return;
+  // Quantiles of all heads together need the scores of all.
   run(ctx, GateScores{.heads = to.gate_heads,
                       .histogram = to.gate_histogram,
                       .tokens = to.gate_tokens,
-                      .logits = view.logits,
+                      .logits = join_.all_heads(ctx, view.logits),
                       .activation = view.function.activation,
                       .scale = view.function.scale});
-  if (to.gated_from.data() != to.sdpa.data()) measure(ctx, to.gated_from, view.gated_from);
-  measure(ctx, to.gated, view.gated);
+  if (to.gated_from.data() != to.sdpa.data()) measure(ctx, join_, to.gated_from, view.gated_from);
+  measure(ctx, join_, to.gated, view.gated);
 }
 
 void Instruments::see_branch(Context& ctx, std::size_t layer, Branch branch, ConstTensor residual,
                              ConstTensor output) const {
   const ArenaScope scope(ctx.scratch);
   const auto which = static_cast<std::size_t>(branch);
-  run(ctx, Magnitudes{.out = layers_[layer].branch[which], .x = output});
+  join_.measure_tokens(ctx, layers_[layer].branch[which], output);
   const Tensor sum = ctx.scratch.allocate("stream seen", residual.dtype(), residual.shape());
   run(ctx, Add{.y = sum, .x = output, .base = residual});
-  run(ctx, Magnitudes{.out = layers_[layer].stream[which], .x = sum});
+  join_.measure_tokens(ctx, layers_[layer].stream[which], sum);
 }
 
 void Instruments::see_router(Context& ctx, std::size_t layer, const RouterView& view) const {
@@ -142,6 +148,11 @@ void Instruments::see_router(Context& ctx, std::size_t layer, const RouterView& 
       SumTokens{.dparam = to.probability_sums, .x = view.probability_sums, .accumulate = false});
   copy(ctx, to.statistics, view.statistics);
   copy(ctx, to.dropped, view.dropped);
+  constexpr std::int64_t kMaxima = RouterForward::kLargestLogit;
+  for (const Tensor& sums :
+       {to.loads, to.probability_sums, to.statistics.rows(0, kMaxima), to.dropped})
+    join_.reduce_tokens(ctx, sums, Reduce::sum);
+  join_.reduce_tokens(ctx, to.statistics.rows(kMaxima, RouterForward::kStatistics), Reduce::max);
 }
 
 }  // namespace hg

@@ -8,6 +8,7 @@
 #include "core/batch.h"
 #include "core/context.h"
 #include "model/config.h"
+#include "model/instrument_join.h"
 #include "ops/gate.h"
 
 namespace hg {
@@ -69,11 +70,12 @@ class Instruments {
     RouterRecord router;
   };
 
-  /// Room for the results of one micro-batch of `tokens`. Throws if a layer in the options is none.
+  /// Room for the results of one micro-batch of `tokens`, which the ranks of the mesh's tensor axis
+  /// share. Throws if a layer in the options is none, and on maps if ranks share heads.
   Instruments(const ModelConfig& config, std::int64_t tokens, Arena& arena,
-              const InstrumentOptions& options = {});
+              const InstrumentOptions& options = {}, const Mesh& mesh = {});
 
-  // See LayerInstruments.
+  // See LayerInstruments. Ranks that share the micro-batch all look, and all record the whole.
   void see_attention(Context& ctx, std::size_t layer, const Batch& batch,
                      const AttentionView& view) const;
   void see_branch(Context& ctx, std::size_t layer, Branch branch, ConstTensor residual,
@@ -83,6 +85,7 @@ class Instruments {
   const std::vector<Layer>& layers() const { return layers_; }
 
  private:
+  InstrumentJoin join_;
   std::vector<Layer> layers_;
 };
 

@@ -40,4 +40,17 @@ struct Magnitudes {
   };
 };
 
+/// Magnitudes of a matrix from those of its n equal parts: some of its rows, or of its columns.
+struct JoinMagnitudes {
+  static constexpr std::string_view name = "join_magnitudes";
+  Tensor out;                     // [kStatistics] f32
+  ConstTensor parts;              // [n, kStatistics] f32, of Magnitudes
+  std::int64_t elements;          // of a part
+  std::int64_t tokens, channels;  // that part i + 1 begins behind part i: 0 along one axis
+
+  void check() const;
+  Cost cost() const;
+  void cpu(Context& ctx) const;
+};
+
 }  // namespace hg

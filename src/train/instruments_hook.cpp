@@ -10,7 +10,7 @@ InstrumentsHook::InstrumentsHook(Sinks& sinks, const std::filesystem::path& fold
       tokenizer_(tokenizer),
       config_(config),
       instruments_(config.model, config.training.micro_batch_size * config.training.seq_len,
-                   run.tables),
+                   run.tables, {}, run.store.mesh()),
       watch_(config.model.moe, config.training.micro_batch_size * config.training.seq_len) {
   if (run.store.mesh().world.rank > 0) return;
   details_.emplace(folder / "instruments.jsonl", AppendFile::Open::create_or_append);

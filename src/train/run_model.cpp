@@ -43,10 +43,6 @@ ZeroStage zero_stage(const RunConfig& config) {
   return static_cast<ZeroStage>(config.parallelism.zero_stage);
 }
 
-bool looks_at_steps(const RunConfig& config, const Mesh& mesh) {
-  return config.metrics.instrument_interval > 0 && mesh.tensor.size == 1;
-}
-
 RunModel::RunModel(const ModelConfig& config, Device device, const CpuInfo& cpu, const Mesh& mesh,
                    ZeroStage stage)
     : store(mesh, stage), model(config, store) {
@@ -87,8 +83,8 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh
   const TokenLosses losses = allocate_losses(meta.tables, tokens);
 
   meta.model.forward(meta.ctx, batch, losses);
-  if (looks_at_steps(config, mesh)) {
-    const Instruments instruments(config.model, tokens, meta.tables);
+  if (config.metrics.instrument_interval > 0) {
+    const Instruments instruments(config.model, tokens, meta.tables, {}, mesh);
     meta.model.forward_backward(meta.ctx, batch, config.training.recompute, 0, {}, losses,
                                 &instruments);
     measure_updates(meta.ctx, meta.store, config.optimizer, config.optimizer.lr, 1, 1);

@@ -55,9 +55,6 @@ struct StepPlan {
 /// What the ranks of `config` share.
 ZeroStage zero_stage(const RunConfig& config);
 
-/// Whether instruments look at steps: not where ranks share heads, of which each sees its own.
-bool looks_at_steps(const RunConfig& config, const Mesh& mesh);
-
 /// Runs one micro-batch, one validation batch and the optimizer of a rank on Device::meta.
 StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh = {});
 

@@ -190,9 +190,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
     validation = hook.get();
     trainer.add(std::move(hook));
   }
-  if (config.metrics.instrument_interval > 0 && mesh.tensor.size > 1)
-    log_info("metrics.instrument_interval: no looks at steps where tensor ranks share heads");
-  if (looks_at_steps(config, mesh)) {
+  if (config.metrics.instrument_interval > 0) {
     trainer.add(std::make_unique<InstrumentsHook>(sinks, options.folder, *tokenizer, config, *run));
   }
   if (mesh.world.size > 1) trainer.add(std::make_unique<RankTimesHook>(sinks));

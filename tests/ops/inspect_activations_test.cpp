@@ -121,6 +121,67 @@ TEST_P(MagnitudesTest, RunsInTheScratchThatAMetaRunMeasures) {
                                    GetParam());
 }
 
+/// Magnitudes of a matrix from those of equal parts along `axis`, and of the whole.
+void expect_joined(Isa isa, const Tensor& x, int axis, std::int64_t parts) {
+  Tensors memory;
+  const std::int64_t length = x.dim(axis) / parts;
+  const Tensor seen = memory.empty({parts, Magnitudes::kStatistics});
+  const auto ctx = cpu_context(isa);
+  for (std::int64_t i = 0; i < parts; ++i) {
+    run(*ctx, Magnitudes{.out = seen.rows(i, i + 1).view({Magnitudes::kStatistics}),
+                         .x = x.slice(axis, i * length, (i + 1) * length)});
+  }
+  const Tensor joined = memory.empty({Magnitudes::kStatistics});
+  run(*ctx, JoinMagnitudes{.out = joined,
+                           .parts = seen,
+                           .elements = x.numel() / parts,
+                           .tokens = axis == 0 ? length : 0,
+                           .channels = axis == 1 ? length : 0});
+  const Measured whole(isa, x);
+  for (int i = 0; i < Magnitudes::kStatistics; ++i) {
+    const auto expected = double{whole[static_cast<Magnitudes::Statistic>(i)]};
+    const std::string what = fmt::format("statistic {} of {} parts along {}", i, parts, axis);
+    expect_measured(get(joined, i), expected, what);
+    const bool counts = i == Magnitudes::kToken || i == Magnitudes::kChannel;
+    if (counts && !std::isnan(expected)) {
+      EXPECT_EQ(get(joined, i), expected) << what;
+      EXPECT_FALSE(std::signbit(get(joined, i))) << what;
+    }
+  }
+}
+
+TEST_P(MagnitudesTest, PartsMakeTheWhole) {
+  const auto expect = [&](const Tensor& x) {
+    for (const int axis : {0, 1}) {
+      for (const std::int64_t parts : {1, 2, 4}) expect_joined(GetParam(), x, axis, parts);
+    }
+  };
+  expect(memory.normal("x", {12, 20}));
+  expect(memory.normal("small", {12, 20}, DType::f32, 5e-3F));
+  const Tensor equals = memory.zeros({12, 20});
+  expect(equals);
+  for (const std::int64_t i : {11 * 20 + 1, 4 * 20 + 19, 4 * 20 + 7, 6 * 20}) set(equals, i, -8);
+  expect(equals);
+  const Tensor holes = memory.normal("holes", {12, 20});
+  for (std::int64_t i = 0; i < holes.numel(); ++i) {  // the last quarter along either axis
+    if (i % 20 >= 15 || i / 20 >= 9 || i == 3) set(holes, i, i % 2 == 0 ? NAN : INFINITY);
+  }
+  expect(holes);
+  expect(memory.empty({12, 20}));  // NaN everywhere
+}
+
+TEST(Magnitudes, RefusesPartsAlongBothAxes) {
+  Tensors memory;
+  const auto ctx = cpu_context(Isa::avx2);
+  const Tensor parts = memory.zeros({2, Magnitudes::kStatistics});
+  const JoinMagnitudes op{.out = memory.empty({Magnitudes::kStatistics}),
+                          .parts = parts,
+                          .elements = 6,
+                          .tokens = 2,
+                          .channels = 3};
+  EXPECT_THROW(run(*ctx, op), Error);
+}
+
 TEST(Magnitudes, RejectsWrongOperands) {
   Tensors memory;
   Measured measured(Isa::avx2, memory.normal("x", {4, 8}));

@@ -43,8 +43,19 @@ class LayoutsTest : public SmallRun, public testing::WithParamInterface<LayoutCa
     config.validation.interval = 4;
     config.checkpoint.interval = 4;
     config.metrics.instrument_interval = config.metrics.details_interval = 2;
-    if (model == "dense") config.model.attention.gate.position = GatePosition::none;
+    GateConfig& gate = config.model.attention.gate;
+    if (model == "dense") gate.position = GatePosition::none;
     if (model == "untied") config.model.tie_word_embeddings = false;
+    if (model == "headwise") gate.granularity = GateGranularity::headwise;
+    if (model == "shared") gate.heads = GateHeads::shared;
+    if (model == "value") {
+      gate.position = GatePosition::value;
+      config.model.residual_clip = 4;
+    }
+    if (model == "sinks") {
+      config.model.attention.sink = Sink::learned;
+      config.model.attention.output_norm = true;
+    }
     if (model == "moe") {
       config.model.moe.num_experts = 8;
       config.model.moe.top_k = 2;
@@ -71,6 +82,50 @@ class LayoutsTest : public SmallRun, public testing::WithParamInterface<LayoutCa
                      .console = nullptr,
                      .world = &world});
     });
+  }
+
+  /// A score that lies where it is counted may fall on either side: what that is to a value.
+  static double one_score(const std::string& name) {
+    const auto has = [&](const char* part) { return name.find(part) != std::string::npos; };
+    if (has("histogram")) return 1;
+    return has("below_") || has("above_")
+               ? 1.0 / 32
+               : 0;  // of a headwise gate's scores of one head, which are the fewest
+  }
+  /// All that a look at a step says, or one part of it.
+  void expect_same_look(const nlohmann::json& many, const nlohmann::json& one,
+                        const std::string& name) {
+    ASSERT_EQ(many.type() == one.type() || (many.is_number() && one.is_number()), true) << name;
+    ASSERT_EQ(many.size(), one.size()) << name;
+    if (one.is_object()) {
+      for (const auto& [key, value] : one.items()) {
+        ASSERT_TRUE(many.contains(key)) << name << " has no " << key;
+        if (key != "time") expect_same_look(many.at(key), value, name + "." + key);
+      }
+    } else if (one.is_array()) {
+      for (std::size_t i = 0; i < one.size(); ++i)
+        expect_same_look(many[i], one[i], fmt::format("{}[{}]", name, i));
+    } else if (one.is_number()) {
+      const double expected = one.get<double>();
+      const double rounding = 1e-4 * std::max(1e-2, std::abs(expected));
+      EXPECT_NEAR(many.get<double>(), expected, rounding + one_score(name)) << name;
+    } else {
+      EXPECT_EQ(many, one) << name;
+    }
+  }
+
+  void expect_same_looks() {
+    const auto one = rows("one", "instruments"), many = rows("many", "instruments");
+    const auto details = [&](const char* name) {
+      std::vector<nlohmann::json> found;
+      std::ifstream file(folder / name / "instruments.jsonl");
+      for (std::string line; std::getline(file, line);)
+        found.push_back(nlohmann::json::parse(line));
+      return found;
+    };
+    ASSERT_EQ(one.size(), 2U);
+    expect_same_look(many, one, "looks");
+    expect_same_look(details("many"), details("one"), "details");
   }
 
   void expect_same_rows(const std::string& kind, const std::vector<std::string>& values) {
@@ -100,6 +155,7 @@ TEST_P(LayoutsTest, TrainsAsOneRankDoes) {
   run_on(c.ranks, "many");
   expect_same_rows("train", {"loss_metrics/global_avg_loss", "grad_norm"});
   expect_same_rows("val", {"validation_metrics/loss"});
+  expect_same_looks();
   const auto file = [&](const char* name, const char* part) {
     return SafetensorsFile(checkpoint(name, "step-00000004") / part);
   };
@@ -129,6 +185,10 @@ constexpr LayoutCase kTensor[] = {
     {.model = "gated", .ranks = 4, .tensor = 2, .zero = 1},
     {.model = "gated", .ranks = 2, .tensor = 2, .recompute = Recompute::block},
     {.model = "untied", .ranks = 2, .tensor = 2},
+    {.model = "headwise", .ranks = 2, .tensor = 2},
+    {.model = "shared", .ranks = 4, .tensor = 4},
+    {.model = "value", .ranks = 4, .tensor = 4, .sequence = true},
+    {.model = "sinks", .ranks = 4, .tensor = 2, .zero = 3, .sequence = true},
     {.model = "dense", .ranks = 8, .tensor = 4, .zero = 3},
     {.model = "gated", .ranks = 2, .tensor = 2, .sequence = true},
     {.model = "untied", .ranks = 4, .tensor = 2, .zero = 2, .sequence = true},
