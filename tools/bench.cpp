@@ -6,7 +6,7 @@
 #include "commands.h"
 #include "config_options.h"
 #include "core/parallel.h"
-#include "train/bench.h"
+#include "train/bench/bench.h"
 
 namespace hg::tools {
 namespace {

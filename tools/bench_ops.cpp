@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/parallel.h"
-#include "train/bench_ops.h"
+#include "train/bench/bench_ops.h"
 
 namespace hg::tools {
 

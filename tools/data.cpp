@@ -6,7 +6,7 @@
 #include "data/convert.h"
 #include "data/token_file.h"
 #include "data/tokenize.h"
-#include "train/progress.h"
+#include "train/metrics/progress.h"
 
 namespace hg::tools {
 namespace {

@@ -3,7 +3,7 @@
 
 #include "commands.h"
 #include "config_options.h"
-#include "train/doctor.h"
+#include "train/doctor/doctor.h"
 #include "world.h"
 
 namespace hg::tools {

@@ -9,7 +9,7 @@
 
 #include "commands.h"
 #include "core/file.h"
-#include "train/inspect_attention.h"
+#include "train/inspect/inspect_attention.h"
 
 namespace hg::tools {
 namespace {

@@ -5,7 +5,7 @@
 #include "commands.h"
 #include "core/file.h"
 #include "core/log.h"
-#include "train/experts_svg.h"
+#include "train/inspect/experts_svg.h"
 
 namespace hg::tools {
 namespace {

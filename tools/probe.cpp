@@ -7,7 +7,7 @@
 
 #include "commands.h"
 #include "core/check.h"
-#include "train/probe.h"
+#include "train/inspect/probe.h"
 
 namespace hg::tools {
 namespace {

@@ -5,8 +5,8 @@
 
 #include "commands.h"
 #include "core/check.h"
-#include "train/loss_series.h"
-#include "train/spikes.h"
+#include "train/spikes/loss_series.h"
+#include "train/spikes/spikes.h"
 
 namespace hg::tools {
 namespace {

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "data/token_file.h"
-#include "train/metrics.h"
-#include "train/moving_window.h"
-#include "train/progress.h"
+#include "train/metrics/metrics.h"
+#include "train/metrics/progress.h"
+#include "train/spikes/moving_window.h"
 #include "train/trainer.h"
 
 namespace hg {

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "model/flops.h"
+#include "train/looks/update_norms.h"
 #include "train/optimizer.h"
-#include "train/update_norms.h"
 
 namespace hg {
 namespace {

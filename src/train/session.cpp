@@ -8,14 +8,14 @@
 #include "core/parallel.h"
 #include "data/tokenizer.h"
 #include "model/flops.h"
-#include "train/bench.h"
+#include "train/bench/bench.h"
 #include "train/checkpoint.h"
 #include "train/hooks.h"
-#include "train/instruments_hook.h"
 #include "train/layout.h"
+#include "train/looks/instruments_hook.h"
 #include "train/machine.h"
 #include "train/optimizer.h"
-#include "train/spike_hook.h"
+#include "train/spikes/spike_hook.h"
 
 namespace hg {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "core/file.h"
 #include "support/temp_folder.h"
-#include "train/router_rows.h"
+#include "train/looks/router_rows.h"
 
 namespace hg::test {
 
