@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "dist/ranks_words.h"
 
 namespace hg {
 namespace {
@@ -14,16 +15,6 @@ using Seconds = std::chrono::duration<double>;
 /// How often a watchdog looks, and how long others' messages wait at most.
 Seconds interval(const WatchdogOptions& options) {
   return Seconds(std::clamp(std::min(options.timeout, options.grace) / 10, 0.005, 0.1));
-}
-
-/// "rank 3", "ranks 1, 2, 5", "ranks 0, 1, 2, 3, 4, 5, 6, 7 and 120 more"
-std::string ranks_words(std::span<const int> ranks) {
-  constexpr std::size_t kNamed = 8;
-  const std::size_t named = std::min(ranks.size(), kNamed);
-  std::string text = fmt::format("{} {}", ranks.size() == 1 ? "rank" : "ranks", ranks[0]);
-  for (std::size_t i = 1; i < named; ++i) text += fmt::format(", {}", ranks[i]);
-  if (named < ranks.size()) text += fmt::format(" and {} more", ranks.size() - named);
-  return text;
 }
 
 /// The ranks of the world that `event` waits for.

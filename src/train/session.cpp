@@ -15,6 +15,7 @@
 #include "train/layout.h"
 #include "train/machine.h"
 #include "train/optimizer.h"
+#include "train/replica_check.h"
 #include "train/spike_hook.h"
 
 namespace hg {
@@ -196,6 +197,8 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
     trainer.add(std::make_unique<InstrumentsHook>(sinks, options.folder, *tokenizer, config, *run));
   }
   if (mesh.world.size > 1) trainer.add(std::make_unique<RankTimesHook>(sinks));
+  if (mesh.world.size > 1 && config.training.replica_check_interval > 0)
+    trainer.add(std::make_unique<ReplicaCheckHook>());  // before the checkpoint, which it may spare
   // Before the checkpoint, so that a run which resumes there has the rows of its step.
   if (writes) trainer.add(std::make_unique<SpikeHook>(sinks, options.folder / "metrics.jsonl"));
   trainer.add(std::make_unique<CheckpointHook>(sinks, options.folder / "checkpoints"));
