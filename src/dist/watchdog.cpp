@@ -202,7 +202,8 @@ void Watchdog::investigate(std::int64_t id, const CommEvent& event) {
 
 void Watchdog::end(const std::string& sentence) {
   write_record(sentence);
-  if (told_) {
+  const bool told = told_.has_value();  // before others, who fail at the same time, tell, too
+  if (told) {
     tell(told_->from, Json{{"written", true}}.dump());
   } else if (channel_) {
     const int others = world_.size() - 1;
@@ -213,7 +214,7 @@ void Watchdog::end(const std::string& sentence) {
   // A stopped rank may wake up in the course of the end; nobody goes on with it.
   world_.interrupt(sentence);
   // Who told will abort; only if that fails this rank does.
-  if (told_) wait_for_others(2 * options_.grace, [] { return false; });
+  if (told) wait_for_others(2 * options_.grace, [] { return false; });
   world_.abort(sentence);
   const std::scoped_lock lock(mutex_);
   ended_ = true;

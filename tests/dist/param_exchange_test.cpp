@@ -94,6 +94,7 @@ TEST(ParamExchange, ExpertsAreSharedByThoseWhoHaveTheSame) {
   for (const int stage : {0, 1, 2, 3}) {
     RunConfig config = rank_config();
     config.model.moe.num_experts = 4;
+    config.model.moe.top_k = 2;
     config.model.moe.expert_intermediate_size = 24;
     config.parallelism.zero_stage = stage;
     config.parallelism.expert = 2;
