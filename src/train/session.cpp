@@ -198,7 +198,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   }
   if (mesh.world.size > 1) trainer.add(std::make_unique<RankTimesHook>(sinks));
   if (mesh.world.size > 1 && config.training.replica_check_interval > 0)
-    trainer.add(std::make_unique<ReplicaCheckHook>());  // before the checkpoint, which it may spare
+    trainer.add(std::make_unique<ReplicaCheckHook>());  // what differs must not be saved
   // Before the checkpoint, so that a run which resumes there has the rows of its step.
   if (writes) trainer.add(std::make_unique<SpikeHook>(sinks, options.folder / "metrics.jsonl"));
   trainer.add(std::make_unique<CheckpointHook>(sinks, options.folder / "checkpoints"));
