@@ -9,6 +9,7 @@
 
 #include "dist/comm_mpi.h"
 #include "dist/comm_self.h"
+#include "dist/ranks_words.h"
 
 namespace hg {
 namespace {
@@ -29,19 +30,17 @@ std::array<char, Row::kText> padded(const std::string& text) {
 
 /// "ranks 0, 1 have 'a', rank 2 has 'b'"; empty if all have the same.
 std::string difference(const std::vector<Row>& rows, std::array<char, Row::kText> Row::*fact) {
-  std::map<std::string, std::vector<std::size_t>> ranks;  // by value
+  std::map<std::string, std::vector<int>> ranks;  // by value
   for (std::size_t r = 0; r < rows.size(); ++r) {
     const auto& bytes = rows[r].*fact;
-    ranks[std::string(bytes.begin(), std::ranges::find(bytes, '\0'))].push_back(r);
+    ranks[std::string(bytes.begin(), std::ranges::find(bytes, '\0'))].push_back(
+        static_cast<int>(r));
   }
   if (ranks.size() == 1) return {};
   std::string text;
   for (const auto& [value, who] : ranks) {
-    constexpr std::size_t kNamed = 8;
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", who.size() == 1 ? "rank" : "ranks",
-                        fmt::join(std::span(who).first(std::min(kNamed, who.size())), ", "));
-    if (who.size() > kNamed) text += fmt::format(" and {} more", who.size() - kNamed);
-    text += fmt::format(" {} '{}'", who.size() == 1 ? "has" : "have", value);
+    text += fmt::format("{}{} {} '{}'", text.empty() ? "" : ", ", ranks_words(who),
+                        who.size() == 1 ? "has" : "have", value);
   }
   return text;
 }

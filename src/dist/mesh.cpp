@@ -11,6 +11,10 @@ std::string MeshShape::to_string() const {
   return text;
 }
 
+MeshShape Mesh::shape() const {
+  return {.data = data.size, .tensor = tensor.size, .expert = expert.size, .sequence = sequence};
+}
+
 Mesh Mesh::place(const MeshShape& shape, int rank) {
   const auto group = [](int size, int of_rank) { return Group{.size = size, .rank = of_rank}; };
   return {

@@ -37,6 +37,7 @@ struct Mesh {
   CommQueue* queue = nullptr;
   bool sequence = false;  // as in MeshShape
 
+  MeshShape shape() const;
   /// The place of `rank`, with nobody to talk to: what a meta run plans with.
   static Mesh place(const MeshShape& shape, int rank);
 };

@@ -41,6 +41,16 @@ struct Buffer {
   Tensor values;
 };
 
+/// The ranks that hold the same: all, or those of one axis of the mesh.
+enum class Holders { world, data, tensor, expert_data, nobody_else };
+
+/// Memory whose bits other ranks must hold, too.
+struct Replica {
+  std::string name;    // "layers.0.mlp.down.weight (adam m)"
+  ConstTensor values;  // absent where this rank's shard has nothing of the parameter
+  Holders holders;
+};
+
 class ParamStore;
 
 /// The weights of one unit, in the element type that the model computes with.
@@ -114,6 +124,9 @@ class ParamStore {
   /// Gradients whose squares, summed over all ranks, make the norm's: [N] f32 each.
   std::vector<ConstTensor> norm_gradients() const;
   std::span<const Buffer> buffers() const { return buffers_; }
+  /// Weights, state and saved buffers, in an order that is the same on all ranks. Waits for weights
+  /// that are on their way.
+  std::vector<Replica> replicas() const;
 
   std::span<const ParamSpec> specs() const { return specs_; }
   UnitId unit_of(std::size_t spec) const { return places_[spec].unit; }
@@ -162,6 +175,7 @@ class ParamStore {
   /// The elements of a flat that are this rank's, whatever the stage.
   Tensor own(const Tensor& whole, Kind kind) const;
   Tensor part(const Tensor& flat, ParamId id) const;
+  Holders holders_of(Kind kind, bool is_shard) const;
   const Place& place_of(ParamId id, UnitId unit) const;
   const Flat& flat_of(const Place& place) const;
   void lay_out(Arena& arena, Device device, DType dtype, Tensor Flat::*member, bool sharded,

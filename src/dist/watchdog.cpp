@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "dist/ranks_words.h"
 
 namespace hg {
 namespace {
@@ -14,16 +15,6 @@ using Seconds = std::chrono::duration<double>;
 /// How often a watchdog looks, and how long others' messages wait at most.
 Seconds interval(const WatchdogOptions& options) {
   return Seconds(std::clamp(std::min(options.timeout, options.grace) / 10, 0.005, 0.1));
-}
-
-/// "rank 3", "ranks 1, 2, 5", "ranks 0, 1, 2, 3, 4, 5, 6, 7 and 120 more"
-std::string ranks_words(std::span<const int> ranks) {
-  constexpr std::size_t kNamed = 8;
-  const std::size_t named = std::min(ranks.size(), kNamed);
-  std::string text = fmt::format("{} {}", ranks.size() == 1 ? "rank" : "ranks", ranks[0]);
-  for (std::size_t i = 1; i < named; ++i) text += fmt::format(", {}", ranks[i]);
-  if (named < ranks.size()) text += fmt::format(" and {} more", ranks.size() - named);
-  return text;
 }
 
 /// The ranks of the world that `event` waits for.
@@ -211,7 +202,8 @@ void Watchdog::investigate(std::int64_t id, const CommEvent& event) {
 
 void Watchdog::end(const std::string& sentence) {
   write_record(sentence);
-  if (told_) {
+  const bool told = told_.has_value();  // before others, who fail at the same time, tell, too
+  if (told) {
     tell(told_->from, Json{{"written", true}}.dump());
   } else if (channel_) {
     const int others = world_.size() - 1;
@@ -222,7 +214,7 @@ void Watchdog::end(const std::string& sentence) {
   // A stopped rank may wake up in the course of the end; nobody goes on with it.
   world_.interrupt(sentence);
   // Who told will abort; only if that fails this rank does.
-  if (told_) wait_for_others(2 * options_.grace, [] { return false; });
+  if (told) wait_for_others(2 * options_.grace, [] { return false; });
   world_.abort(sentence);
   const std::scoped_lock lock(mutex_);
   ended_ = true;

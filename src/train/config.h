@@ -47,6 +47,7 @@ struct TrainingConfig {
   Precision precision = Precision::automatic;
   Recompute recompute = Recompute::none;
   std::int64_t threads = 0;
+  std::int64_t replica_check_interval = 0;
 
   void fields(auto&& f) {
     f("steps", steps, "optimizer steps", at_least(1));
@@ -60,6 +61,9 @@ struct TrainingConfig {
     f("precision", precision, "of weights in use and activations; auto: bf16 with AMX, else f32");
     f("recompute", recompute, "what backward makes again instead of keeping");
     f("threads", threads, "CPU threads; 0: one per core", at_least(0));
+    f("replica_check_interval", replica_check_interval,
+      "steps between comparisons of what several ranks must hold bit for bit; 0: never",
+      at_least(0));
   }
   void validate(ConfigProblems& problems) const {
     if (global_batch_size % micro_batch_size != 0) {

@@ -15,6 +15,7 @@
 #include "train/looks/instruments_hook.h"
 #include "train/machine.h"
 #include "train/optimizer.h"
+#include "train/replica_check.h"
 #include "train/spikes/spike_hook.h"
 
 namespace hg {
@@ -194,6 +195,8 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
     trainer.add(std::make_unique<InstrumentsHook>(sinks, options.folder, *tokenizer, config, *run));
   }
   if (mesh.world.size > 1) trainer.add(std::make_unique<RankTimesHook>(sinks));
+  if (mesh.world.size > 1 && config.training.replica_check_interval > 0)
+    trainer.add(std::make_unique<ReplicaCheckHook>());  // what differs must not be saved
   // Before the checkpoint, so that a run which resumes there has the rows of its step.
   if (writes) trainer.add(std::make_unique<SpikeHook>(sinks, options.folder / "metrics.jsonl"));
   trainer.add(std::make_unique<CheckpointHook>(sinks, options.folder / "checkpoints"));

@@ -4,14 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <sys/wait.h>
-
-#include <array>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "core/clock.h"
 #include "core/file.h"
+#include "support/mpirun.h"
 #include "support/temp_folder.h"
 
 namespace hg::test {
@@ -20,36 +16,13 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-struct Result {
-  int exit_code;
-  std::string output;  // of both streams
-  double seconds;
-};
-
 class MpiTest : public testing::Test {
  protected:
-  void SetUp() override {
-#if defined(HEADGATE_STD_THREADS)
-    GTEST_SKIP() << "ThreadSanitizer does not see what MPI does";
-#endif
-    if (std::system("mpirun --version > /dev/null 2>&1") != 0)
-      GTEST_SKIP() << "mpirun is missing: scripts/install-dependencies installs it";
-  }
+  void SetUp() override { need_mpirun(); }
 
-  Result ranks(int n, const std::string& mode) const {
-    const std::string command = fmt::format(
-        "ASAN_OPTIONS=detect_leaks=0 timeout -s KILL 60 mpirun -n {} --allow-run-as-root "
-        "--oversubscribe --bind-to none {} {} {} 2>&1",
-        n, HEADGATE_MPI_RANKS, mode, (folder / "records").string());
-    const Clock::time_point start = Clock::now();
-    std::FILE* pipe = popen(command.c_str(), "r");
-    HG_CHECK(pipe != nullptr, "cannot start mpirun");
-    std::string output;
-    std::array<char, 4096> buffer;
-    while (const std::size_t bytes = std::fread(buffer.data(), 1, buffer.size(), pipe))
-      output.append(buffer.data(), bytes);
-    const int status = pclose(pipe);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, output, seconds_since(start)};
+  Finished ranks(int n, const std::string& mode) const {
+    return finish(fmt::format("{} -n {} {} {} {}", kMpirun, n, HEADGATE_MPI_RANKS, mode,
+                              (folder / "records").string()));
   }
 
   nlohmann::json record(int rank) const {
@@ -63,7 +36,7 @@ class MpiTest : public testing::Test {
 class MpiCollectives : public MpiTest, public testing::WithParamInterface<int> {};
 
 TEST_P(MpiCollectives, DoWhatTheySay) {
-  const Result result = ranks(GetParam(), "collectives");
+  const Finished result = ranks(GetParam(), "collectives");
   EXPECT_EQ(result.exit_code, 0) << result.output;
   EXPECT_THAT(result.output, HasSubstr("all is well"));
 }
@@ -82,7 +55,7 @@ void PrintTo(const Failure& failure, std::ostream* out) { *out << failure.mode; 
 class MpiFailures : public MpiTest, public testing::WithParamInterface<Failure> {};
 
 TEST_P(MpiFailures, EndAllRanksAndNameTheCulprit) {
-  const Result result = ranks(3, GetParam().mode);
+  const Finished result = ranks(3, GetParam().mode);
   EXPECT_GT(result.exit_code, 0) << result.output;
   EXPECT_LT(result.seconds, 30) << result.output;
   EXPECT_THAT(result.output, HasSubstr(GetParam().words));
@@ -116,14 +89,11 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& instance) { return std::string(instance.param.mode); });
 
 TEST_F(MpiTest, WithoutItsLauncherIsNamed) {
-  const std::string command = fmt::format(
-      "RANK=0 WORLD_SIZE=2 MASTER_ADDR=here {} collectives {} 2>&1", HEADGATE_MPI_RANKS, "nowhere");
-  std::FILE* pipe = popen(command.c_str(), "r");
-  std::array<char, 4096> buffer;
-  const std::size_t bytes = std::fread(buffer.data(), 1, buffer.size(), pipe);
-  EXPECT_EQ(WEXITSTATUS(pclose(pipe)), 1);
+  const Finished result = finish(fmt::format(
+      "RANK=0 WORLD_SIZE=2 MASTER_ADDR=here {} collectives nowhere", HEADGATE_MPI_RANKS));
+  EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(
-      std::string(buffer.data(), bytes),
+      result.output,
       HasSubstr("found rank 0 of 2, local rank 0 of 1 on node 0 of 2, by torchrun; rank 0 "
                 "is on here, but for MPI this is rank 0 of 1: start the ranks with mpirun"));
 }

@@ -40,6 +40,7 @@ class LayoutsTest : public SmallRun, public testing::WithParamInterface<LayoutCa
     config.training.steps = 4;
     config.training.micro_batch_size = 1;
     config.training.global_batch_size = 8;
+    config.training.replica_check_interval = 2;
     config.validation.interval = 4;
     config.checkpoint.interval = 4;
     config.metrics.instrument_interval = config.metrics.details_interval = 2;
