@@ -7,6 +7,12 @@
 
 namespace hg {
 
+/// This rank's of equal parts of the first axis.
+inline Tensor part_of(const Tensor& whole, const Group& group) {
+  const std::int64_t rows = whole.dim(0) / group.size;
+  return whole.rows(group.rank * rows, (group.rank + 1) * rows);
+}
+
 /// x = the sum or maximum of every rank's x.
 struct AllReduce {
   static constexpr std::string_view name = "all_reduce";

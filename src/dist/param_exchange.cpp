@@ -35,20 +35,10 @@ void ParamStore::publish(Context& ctx) {
 void ParamStore::gather_updated(Context& ctx) {
   turns_[0] = turns_[1] = -1;
   if (ctx.device == Device::meta || mesh_.queue == nullptr) return;
+  if (!shards(ZeroStage::optimizer)) return;
   for (UnitId unit = 0; unit < units(); ++unit) {
-    Unit& u = units_[static_cast<std::size_t>(unit)];
-    if (shards(ZeroStage::weights)) {
-      if (!u.recurring) begin_gather(unit);
-    } else if (shards(ZeroStage::optimizer)) {
-      in_background(u.gathered, [this, &u] {
-        for (const Kind kind : {kWhole, kTensor, kExperts}) {
-          const Flat& flat = u.flats[kind];
-          Comm* comm = group_of(kind).background;
-          if (flat.size > 0 && comm != nullptr)
-            comm->all_gather(flat.weights, own(flat.weights, kind), u.name);
-        }
-      });
-    }
+    const bool in_turn = units_[static_cast<std::size_t>(unit)].recurring;
+    if (!shards(ZeroStage::weights) || !in_turn) begin_gather(unit);
   }
 }
 
@@ -58,12 +48,16 @@ void ParamStore::begin_gather(UnitId unit) {
     for (const Kind kind : {kWhole, kTensor, kExperts}) {
       const Flat& flat = u.flats[kind];
       if (flat.size == 0) continue;
-      const Tensor& shard = flat.weights ? flat.weights : flat.master;
+      // Weights lie whole, this rank's up to date; or as a shard, beside a place for the whole.
+      const Tensor& whole = flat.gathered ? flat.gathered : flat.weights;
+      const Tensor shard = !flat.gathered ? own(flat.weights, kind)
+                           : flat.weights ? flat.weights
+                                          : flat.master;
       Comm* comm = group_of(kind).background;
       if (comm != nullptr) {
-        comm->all_gather(flat.gathered, shard, u.name);
-      } else {
-        std::memcpy(flat.gathered.data(), shard.data(), static_cast<std::size_t>(shard.bytes()));
+        comm->all_gather(whole, shard, u.name);
+      } else if (flat.gathered) {
+        std::memcpy(whole.data(), shard.data(), static_cast<std::size_t>(shard.bytes()));
       }
     }
   });

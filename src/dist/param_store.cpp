@@ -5,6 +5,7 @@
 
 #include "core/parallel.h"
 #include "core/random.h"
+#include "dist/collectives.h"
 
 namespace hg {
 namespace {
@@ -20,25 +21,21 @@ std::int64_t total(const ParamSpec& spec) {
   return spec.repeats * sum;
 }
 
-/// Draws the elements [begin, begin + N) of this rank's part of a parameter.
-void draw(const Tensor& to, const ParamState& state, const Mesh& mesh, std::uint64_t seed) {
-  const ParamSpec& spec = state.spec;
-  const RandomStream stream(seed, spec.name);
-  auto* values = to.as<float>() - state.begin;
-  const std::int64_t first = state.begin, last = state.begin + to.numel();
+/// Draws what this rank has of a parameter.
+void draw(const ParamState& state, const Mesh& mesh, std::uint64_t seed) {
+  const RandomStream stream(seed, state.spec.name);
+  auto* values = state.master.as<float>();
   constexpr std::int64_t kGrain = 1 << 14;
-  for_shard_runs(mesh, spec.split, spec.shape, [&](const ShardRun& run) {
-    for_parts(spec, [&](const ParamSpec::Part& part, std::int64_t begin, std::int64_t end) {
-      begin = std::max({begin, run.begin, first});
-      end = std::min({end, run.begin + run.count, last});
+  for_state_runs(mesh, state, [&](const ShardRun& run) {
+    for_parts(state.spec, [&](const ParamSpec::Part& part, std::int64_t begin, std::int64_t end) {
+      begin = std::max(begin - state.begin, run.begin);
+      end = std::min(end - state.begin, run.begin + run.count);
+      const bool ones = part.init.kind == Init::Kind::ones;
       parallel_ranges(std::max<std::int64_t>(0, end - begin), kGrain,
-                      [&](std::int64_t from, std::int64_t to_end) {
-                        for (std::int64_t i = begin + from; i < begin + to_end; ++i) {
-                          const std::int64_t whole = run.whole + i - run.begin;
-                          values[i] = part.init.kind == Init::Kind::ones
-                                          ? 1.0F
-                                          : part.init.std *
-                                                stream.normal(static_cast<std::uint64_t>(whole));
+                      [&](std::int64_t from, std::int64_t to) {
+                        for (std::int64_t i = begin + from; i < begin + to; ++i) {
+                          const auto whole = static_cast<std::uint64_t>(run.whole + i - run.begin);
+                          values[i] = ones ? 1.0F : part.init.std * stream.normal(whole);
                         }
                       });
     });
@@ -175,7 +172,7 @@ void ParamStore::allocate(Device device, DType compute, Purpose purpose) {
 }
 
 void ParamStore::initialize(std::uint64_t seed) {
-  for (const ParamState& state : states()) draw(state.master, state, mesh_, seed);
+  for (const ParamState& state : states()) draw(state, mesh_, seed);
 }
 
 Gradients ParamStore::gradients(UnitId unit, bool accumulate) {
@@ -242,9 +239,7 @@ std::vector<const Arena*> ParamStore::arenas() const {
 }
 
 Tensor ParamStore::own(const Tensor& whole, Kind kind) const {
-  const Group& group = group_of(kind);
-  const std::int64_t length = whole.numel() / group.size;
-  return whole.slice(0, length * group.rank, length * (group.rank + 1));
+  return part_of(whole, group_of(kind));
 }
 
 const ParamStore::Place& ParamStore::place_of(ParamId id, UnitId unit) const {

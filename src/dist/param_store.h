@@ -3,6 +3,7 @@
 // and whose gradients travel together while backward goes on. docs/parallelism.md has the stages.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <span>
 #include <string>
@@ -35,6 +36,18 @@ struct ParamState {
 
   std::int64_t numel() const { return master ? master.numel() : working.numel(); }
 };
+
+/// Calls fn(run) for the runs of the whole parameter that a state holds; run.begin counts in the
+/// state's tensors.
+template <class Fn>
+void for_state_runs(const Mesh& mesh, const ParamState& state, Fn&& fn) {
+  const std::int64_t first = state.begin, last = state.begin + state.numel();
+  for_shard_runs(mesh, state.spec.split, state.spec.shape, [&](const ShardRun& run) {
+    const std::int64_t begin = std::max(run.begin, first);
+    const std::int64_t end = std::min(run.begin + run.count, last);
+    if (begin < end) fn(ShardRun{begin - first, run.whole + begin - run.begin, end - begin});
+  });
+}
 
 struct Buffer {
   BufferSpec spec;
@@ -82,8 +95,9 @@ class Gradients {
 
 class ParamStore {
  public:
+  /// A rank alone has nobody to share with: its stage is none.
   explicit ParamStore(const Mesh& mesh = {}, ZeroStage stage = ZeroStage::none)
-      : mesh_(mesh), stage_(stage) {}
+      : mesh_(mesh), stage_(mesh.world.size == 1 ? ZeroStage::none : stage) {}
 
   /// A recurring unit is one of many that are at work one after the other, such as layers: what is
   /// whole for a moment then lies in memory that they take turns in.

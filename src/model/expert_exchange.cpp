@@ -6,6 +6,7 @@
 #include "ops/dispatch.h"
 
 namespace hg {
+
 std::int64_t ExpertExchange::room(std::int64_t rows, std::int64_t capacity) const {
   const std::int64_t of_rank = capacity > 0 ? std::min(rows, experts_ * capacity) : rows;
   return group_.size * of_rank;

@@ -52,7 +52,7 @@ void Head::chunk_loss(Context& ctx, ConstTensor weight, ConstTensor normed, cons
   const std::int64_t n = tensor_.size, rows = chunk.end - chunk.begin;
   const Shape shape{n, rows, CrossEntropyPart::kParts};
   const Tensor parts = ctx.scratch.allocate("parts of losses", DType::f32, shape);
-  const Tensor own = parts.rows(tensor_.rank, tensor_.rank + 1);
+  const Tensor own = part_of(parts, tensor_);
   run(ctx, CrossEntropyPart{.part = own.view({rows, CrossEntropyPart::kParts}),
                             .logits = logits,
                             .targets = targets,
@@ -122,10 +122,10 @@ void Head::last_logits(Context& ctx, const Weights& w, const Weights& embedding,
                        Tensor y) const {
   const ArenaScope scope(ctx.scratch);
   StreamNorm::Saved s;
-  norm_.forward(ctx, w, stream, stream.spare, s, {.policy = Recompute::none, .pass = Pass::infer});
-  const std::int64_t tokens = s.normed.dim(0);
+  const ConstTensor normed = enter(ctx, w, stream, s);
+  const std::int64_t tokens = normed.dim(0);
   run(ctx, LinearForward{.y = y,
-                         .x = s.normed.rows(tokens - 1, tokens),
+                         .x = normed.rows(tokens - 1, tokens),
                          .weight = tied_ ? embedding[weight_] : w[weight_]});
 }
 

@@ -4,16 +4,6 @@
 #include "ops/inspect_activations.h"
 
 namespace hg {
-namespace {
-
-/// This rank's part of the first axis.
-Tensor part_of(const Tensor& whole, const Group& group) {
-  const std::int64_t rows = whole.dim(0) / group.size;
-  return whole.rows(group.rank * rows, (group.rank + 1) * rows);
-}
-
-}  // namespace
-
 Tensor InstrumentJoin::own_heads(const Tensor& table) const { return part_of(table, heads_); }
 
 void InstrumentJoin::gather_heads(Context& ctx, const Tensor& table) const {

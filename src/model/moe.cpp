@@ -66,18 +66,16 @@ void Moe::take_in(Context& ctx, const Weights& w, ConstTensor documents, ConstTe
     const std::int64_t rows = s.route.row_weights.dim(0);
     const std::int64_t room = exchange_.room(rows, training ? config_.capacity(x.dim(0)) : 0);
     exchange_.plan(ctx, arena, s.route.counts, s.route.offsets, room, s.exchange);
-    if (!alone) s.arrived_weights = arena.allocate("expert weights", DType::f32, {room, 1});
-    s.weights = exchange_.to_experts(ctx, s.exchange, s.route.row_weights.view({rows, 1}),
-                                     s.arrived_weights);
+    const Tensor weights = s.route.row_weights.view({rows, 1});
+    s.weights = alone ? weights : arena.allocate("expert weights", DType::f32, {room, 1});
+    exchange_.to_experts(ctx, s.exchange, weights, s.weights);
   }
-  // Kept where experts take it: as it arrived, or as it was put together.
-  Tensor& kept = alone ? s.own_input : s.arrived_input;
-  if (keep.make(ctx, Effort::cheap, kept, "expert input", x.dtype(),
+  if (keep.make(ctx, Effort::cheap, s.input, "expert input", x.dtype(),
                 {s.weights.dim(0), x.dim(1)})) {
     const ArenaScope scope(ctx.scratch);
-    const Tensor own = alone ? kept : make_own(ctx, x, s.route);
+    const Tensor own = alone ? s.input : make_own(ctx, x, s.route);
     run(ctx, Permute{.y = own, .x = x, .rows = s.route.rows});
-    s.input = exchange_.to_experts(ctx, s.exchange, own, kept);
+    exchange_.to_experts(ctx, s.exchange, own, s.input);
   }
 }
 

@@ -22,10 +22,10 @@ class Moe {
     Router::Saved route;
     ExpertExchange::Saved exchange;
     // At the experts of this rank, in their order: A = R without expert parallelism.
-    Tensor own_input, arrived_input, arrived_weights;  // [R, hidden], [A, hidden], [A, 1]
-    ConstTensor input, weights;                        // those of the above that experts take
-    Tensor gate_up;                                    // [A, 2F]
-    Tensor hidden;                                     // [A, F]
+    Tensor weights;  // [A, 1] f32
+    Tensor input;    // [A, hidden]
+    Tensor gate_up;  // [A, 2F]
+    Tensor hidden;   // [A, F]
     SharedExpert::Saved shared;
   };
 

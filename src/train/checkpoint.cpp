@@ -8,7 +8,6 @@
 
 #include "core/file.h"
 #include "ops/optimizer.h"
-#include "train/optimizer.h"
 #include "train/safetensors.h"
 
 namespace hg {
@@ -34,19 +33,6 @@ struct WholeTensors {
   std::vector<std::unique_ptr<float[]>> memory;  // of those that were put together
 };
 
-/// Calls fn(run) for the runs of the whole parameter that a state holds; run.begin counts in the
-/// state's tensors.
-template <class Fn>
-void for_state_runs(const ParamStore& store, const ParamState& state, Fn&& fn) {
-  const ParamSpec& spec = state.spec;
-  const std::int64_t first = state.begin, last = state.begin + state.numel();
-  for_shard_runs(store.mesh(), spec.split, spec.shape, [&](const ShardRun& run) {
-    const std::int64_t begin = std::max(run.begin, first);
-    const std::int64_t end = std::min(run.begin + run.count, last);
-    if (begin < end) fn(ShardRun{begin - first, run.whole + begin - run.begin, end - begin});
-  });
-}
-
 /// Every parameter's `member` as it is over all ranks. Collective; all ranks but rank 0 get none.
 /// Parts that ranks do not have are zeros in the sum that puts a parameter together.
 WholeTensors whole_tensors(const ParamStore& store, std::string_view suffix,
@@ -65,7 +51,7 @@ WholeTensors whole_tensors(const ParamStore& store, std::string_view suffix,
     auto memory = std::make_unique<float[]>(static_cast<std::size_t>(shape.numel()));
     if (state != states.end() && &state->spec == &spec) {
       const auto* values = ((*state).*member).as<float>();
-      for_state_runs(store, *state, [&](const ShardRun& run) {
+      for_state_runs(store.mesh(), *state, [&](const ShardRun& run) {
         if (state->counts) std::copy_n(values + run.begin, run.count, memory.get() + run.whole);
       });
       ++state;
@@ -105,7 +91,7 @@ void read_state(const SafetensorsFile& file, const fs::path& path, const std::st
   const ConstTensor whole =
       find_tensor(file, path, state.spec.name + suffix,
                   whole_shape(store.mesh(), state.spec.split, state.spec.shape));
-  for_state_runs(store, state, [&](const ShardRun& part) {
+  for_state_runs(store.mesh(), state, [&](const ShardRun& part) {
     run(ctx, Cast{.y = to.slice(0, part.begin, part.begin + part.count),
                   .x = whole.slice(0, part.whole, part.whole + part.count)});
   });

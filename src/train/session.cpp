@@ -14,7 +14,6 @@
 #include "train/layout.h"
 #include "train/looks/instruments_hook.h"
 #include "train/machine.h"
-#include "train/optimizer.h"
 #include "train/replica_check.h"
 #include "train/spikes/spike_hook.h"
 

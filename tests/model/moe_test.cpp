@@ -9,7 +9,6 @@
 
 #include "support/compare.h"
 #include "support/op_checks.h"
-#include "train/optimizer.h"
 
 namespace hg::test {
 namespace {

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "support/tensors.h"
-#include "train/optimizer.h"
 #include "train/run_model.h"
 #include "train/safetensors.h"
 

@@ -4,7 +4,6 @@
 
 #include "support/temp_folder.h"
 #include "train/checkpoint.h"
-#include "train/optimizer.h"
 
 namespace hg::test {
 

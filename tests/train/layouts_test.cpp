@@ -169,6 +169,7 @@ TEST_P(LayoutsTest, TrainsAsOneRankDoes) {
 }
 
 constexpr LayoutCase kData[] = {
+    {.model = "gated", .ranks = 1, .zero = 3},
     {.model = "gated", .ranks = 2, .zero = 0},
     {.model = "gated", .ranks = 2, .zero = 1},
     {.model = "gated", .ranks = 4, .zero = 2},

@@ -5,7 +5,6 @@
 #include "core/clock.h"
 #include "core/random.h"
 #include "model/moe.h"
-#include "train/optimizer.h"
 
 namespace hg {
 namespace {

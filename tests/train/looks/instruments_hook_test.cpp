@@ -7,7 +7,6 @@
 #include <set>
 
 #include "support/small_run.h"
-#include "train/optimizer.h"
 
 namespace hg::test {
 namespace {
