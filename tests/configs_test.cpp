@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "support/paths.h"
 #include "support/tensors.h"
 #include "train/run_model.h"
 
@@ -14,7 +15,7 @@ namespace fs = std::filesystem;
 
 std::vector<fs::path> config_files() {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::recursive_directory_iterator(HEADGATE_SOURCE_DIR "/configs")) {
+  for (const auto& entry : fs::recursive_directory_iterator(source_path("configs"))) {
     if (entry.path().extension() == ".yaml") files.push_back(entry.path());
   }
   return files;
@@ -48,21 +49,19 @@ TEST(Configs, ThePapersModelsHaveThePapersSizes) {
       {"dense-1.7b-48l-elementwise", 1705.9 + (48.0 * 1536 * 2048 - 48.0 * 3 * 1536 * 640) / 1e6},
   };
   for (const auto& [name, millions] : expected) {
-    const auto plan =
-        plan_of(fs::path(HEADGATE_SOURCE_DIR "/configs") / (std::string(name) + ".yaml"));
+    const auto plan = plan_of(fs::path(source_path("configs")) / (std::string(name) + ".yaml"));
     EXPECT_NEAR(static_cast<double>(plan.total_parameters()) / 1e6, millions, 0.06) << name;
   }
 }
 
 /// Both embeddings count, and of the experts the eight that a token takes.
 TEST(Configs, TheMixtureOfExpertsHasItsActiveParameters) {
-  EXPECT_NEAR(plan_of(HEADGATE_SOURCE_DIR "/configs/moe-15b.yaml").active_parameters / 1e9, 1.99,
-              0.005);
+  EXPECT_NEAR(plan_of(source_path("configs/moe-15b.yaml")).active_parameters / 1e9, 1.99, 0.005);
 }
 
 /// Elements of all parameters that the baseline of the folder does not have, in millions.
 double added_millions(const char* name) {
-  const fs::path folder = HEADGATE_SOURCE_DIR "/configs/ablations/paper";
+  const fs::path folder = source_path("configs/ablations/paper");
   const auto parameters = [&](const std::string& file) {
     return static_cast<double>(plan_of(folder / (file + ".yaml")).total_parameters());
   };
@@ -87,7 +86,7 @@ TEST(Configs, GatesAddThePapersParameters) {
 
 /// Every ablation has a file at both sizes; but the tiny baseline is dense and has no experts.
 TEST(Configs, AblationsComeInPairs) {
-  const fs::path folder = HEADGATE_SOURCE_DIR "/configs/ablations";
+  const fs::path folder = source_path("configs/ablations");
   int files = 0;
   for (const auto& [here, there] : {std::pair("tiny", "paper"), std::pair("paper", "tiny")}) {
     for (const auto& entry : fs::directory_iterator(folder / here)) {
@@ -114,7 +113,7 @@ TEST(Configs, TinyAblationsTrain) {
                     .positions = memory.integers(positions),
                     .documents = memory.integers({0, kTokens}),
                     .longest = kTokens};
-  const fs::path folder = HEADGATE_SOURCE_DIR "/configs/ablations";
+  const fs::path folder = source_path("configs/ablations");
   std::vector<fs::directory_entry> entries;
   for (const char* of : {"tiny", "experts"})
     std::ranges::copy(fs::directory_iterator(folder / of), std::back_inserter(entries));

@@ -8,12 +8,14 @@
 #include <string>
 #include <string_view>
 
+#include "support/paths.h"
+
 namespace hg {
 namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kRoot = HEADGATE_SOURCE_DIR;
+const fs::path kRoot = fs::path(test::source_path("src")).parent_path();
 
 /// What each folder of src may include; tools stand above and may include all of it.
 const std::map<std::string, std::set<std::string>> kMayInclude = {

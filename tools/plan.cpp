@@ -68,7 +68,8 @@ void print_work(const RunConfig& config, const StepPlan& plan) {
 /// As many as were asked for; or what the config says itself.
 int ranks_of(const ParallelismConfig& parallelism, int asked) {
   if (asked > 0) return asked;
-  return static_cast<int>(parallelism.data.value_or(1) * parallelism.tensor);
+  return static_cast<int>(parallelism.pipeline * parallelism.data.value_or(1) *
+                          parallelism.context * parallelism.tensor);
 }
 
 }  // namespace

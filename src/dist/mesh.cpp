@@ -5,54 +5,93 @@
 namespace hg {
 
 std::string MeshShape::to_string() const {
-  std::string text = fmt::format("data {} x tensor {}", data, tensor);
+  std::string text;
+  if (pipeline > 1) text += fmt::format("pipeline {} x ", pipeline);
+  if (chunks > 1) text = fmt::format("pipeline {} with {} chunks each x ", pipeline, chunks);
+  text += fmt::format("data {} x ", data);
+  if (context > 1) text += fmt::format("context {} x ", context);
+  text += fmt::format("tensor {}", tensor);
   if (sequence) text += " with shared sequences";
   if (expert > 1) text += fmt::format(" (expert {})", expert);
   return text;
 }
 
 MeshShape Mesh::shape() const {
-  return {.data = data.size, .tensor = tensor.size, .expert = expert.size, .sequence = sequence};
+  return {.pipeline = pipeline.size,
+          .data = data.size,
+          .context = context.size,
+          .tensor = tensor.size,
+          .expert = expert.size,
+          .chunks = chunks,
+          .sequence = sequence};
 }
 
 Mesh Mesh::place(const MeshShape& shape, int rank) {
   const auto group = [](int size, int of_rank) { return Group{.size = size, .rank = of_rank}; };
-  return {
-      .world = group(shape.size(), rank),
-      .data = group(shape.data, rank / shape.tensor),
-      .tensor = group(shape.tensor, rank % shape.tensor),
-      .tokens = shape.sequence ? group(shape.size(), rank) : group(shape.data, rank / shape.tensor),
-      .expert = group(shape.expert, rank % shape.expert),
-      .expert_data = group(shape.size() / shape.expert, rank / shape.expert),
-      .queue = nullptr,
-      .sequence = shape.sequence};
+  const int in_stage = rank % shape.stage_size(), stage = rank / shape.stage_size();
+  const int replica = in_stage / shape.tensor;
+  Mesh mesh;
+  mesh.world = group(shape.size(), rank);
+  mesh.pipeline = group(shape.pipeline, stage);
+  mesh.stage = group(shape.stage_size(), in_stage);
+  if (shape.pipeline > 1) mesh.ends = group(2, mesh.last_stage() ? 1 : 0);
+  mesh.data = group(shape.data, replica / shape.context);
+  mesh.context = group(shape.context, replica % shape.context);
+  mesh.tensor = group(shape.tensor, in_stage % shape.tensor);
+  mesh.replicas = group(shape.data * shape.context, replica);
+  mesh.tokens = shape.sequence ? mesh.stage : mesh.replicas;
+  mesh.expert = group(shape.expert, in_stage % shape.expert);
+  mesh.expert_data = group(shape.stage_size() / shape.expert, in_stage / shape.expert);
+  mesh.chunks = shape.chunks;
+  mesh.sequence = shape.sequence;
+  return mesh;
 }
 
 MeshComms::MeshComms(Comm& world, const MeshShape& shape)
     : mesh_(Mesh::place(shape, world.rank())) {
   HG_CHECK(world.size() == shape.size(), "{} is {} ranks, but {} were started", shape.to_string(),
            shape.size(), world.size());
-  HG_CHECK(shape.size() % shape.expert == 0, "the {} ranks of {} do not divide by expert = {}",
-           shape.size(), shape.to_string(), shape.expert);
+  HG_CHECK(shape.stage_size() % shape.expert == 0,
+           "the {} ranks of a stage of {} do not divide by expert = {}", shape.stage_size(),
+           shape.to_string(), shape.expert);
   if (world.size() == 1) return;
   mesh_.world.comm = &world;
   background_world_ = world.split(0, world.rank(), "world in the background");
   mesh_.world.background = background_world_.get();
-  connect(world, mesh_.data, mesh_.tensor.rank, "data");
-  connect(world, mesh_.tensor, mesh_.data.rank, "tensor");
-  connect(world, mesh_.expert, mesh_.expert_data.rank, "expert");
-  connect(world, mesh_.expert_data, mesh_.expert.rank, "expert data");
-  mesh_.tokens = shape.sequence ? mesh_.world : mesh_.data;
+  const int stage = mesh_.pipeline.rank, in_stage = mesh_.stage.rank;
+  const auto color = [&](const Group& group) { return stage * shape.stage_size() + group.rank; };
+  if (shape.pipeline == 1) {
+    mesh_.stage = mesh_.world;
+  } else {
+    connect(world, mesh_.stage, stage, "stage");
+    connect(world, mesh_.pipeline, in_stage, "pipeline");
+    const bool at_end = mesh_.first_stage() || mesh_.last_stage();
+    connect(world, mesh_.ends, at_end ? in_stage : -1, "ends of the pipeline");
+  }
+  const int sequences = mesh_.data.rank;
+  connect(world, mesh_.data, color(mesh_.tensor) * shape.context + mesh_.context.rank, "data");
+  connect(world, mesh_.context, color(mesh_.tensor) * shape.data + sequences, "context");
+  connect(world, mesh_.tensor, color(mesh_.replicas), "tensor");
+  if (shape.context == 1) {
+    mesh_.replicas = mesh_.data;
+  } else {
+    connect(world, mesh_.replicas, color(mesh_.tensor), "replicas");
+  }
+  connect(world, mesh_.expert, color(mesh_.expert_data), "expert");
+  connect(world, mesh_.expert_data, color(mesh_.expert), "expert data");
+  mesh_.tokens = shape.sequence ? mesh_.stage : mesh_.replicas;
   queue_ = std::make_unique<CommQueue>(*background_world_);
   mesh_.queue = queue_.get();
 }
 
 void MeshComms::connect(Comm& world, Group& group, int color, const char* name) {
   if (group.size == 1) return;
-  comms_.push_back(world.split(color, group.rank, name));
-  group.comm = comms_.back().get();
-  comms_.push_back(world.split(color, group.rank, fmt::format("{} in the background", name)));
-  group.background = comms_.back().get();
+  const auto join = [&](const std::string& whole_name) {
+    comms_.push_back(world.split(color, group.rank, whole_name));
+    return comms_.back().get();
+  };
+  group.comm = join(name);
+  group.background = join(fmt::format("{} in the background", name));
 }
 
 }  // namespace hg

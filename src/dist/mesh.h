@@ -10,14 +10,17 @@
 
 namespace hg {
 
-/// Ranks of each axis. Every rank has a place in data x tensor, tensor neighbours next to each
-/// other; expert divides the same ranks once more, for experts alone.
+/// Ranks of each axis. Every rank has a place in pipeline x data x context x tensor, where the last
+/// axis has neighbours next to each other; expert divides the ranks of one pipeline stage once
+/// more, for experts alone.
 struct MeshShape {
-  int data = 1, tensor = 1, expert = 1;
+  int pipeline = 1, data = 1, context = 1, tensor = 1, expert = 1;
+  int chunks = 1;         // runs of layers of each stage, one round of the pipeline for each
   bool sequence = false;  // tensor neighbours share the tokens between their products
 
-  int size() const { return data * tensor; }
-  /// "data 2 x tensor 2 (expert 4)"
+  int stage_size() const { return data * context * tensor; }
+  int size() const { return pipeline * stage_size(); }
+  /// "pipeline 2 x data 2 x tensor 2 (expert 4)"
   std::string to_string() const;
 };
 
@@ -30,14 +33,22 @@ struct Group {
 
 /// A rank's place. By default it is alone.
 struct Mesh {
-  Group world, data, tensor;
-  Group tokens;       // the ranks whose tokens differ where a token is by itself: data, or all
-  Group expert;       // the ranks that hold different experts: `expert` neighbours of the world
-  Group expert_data;  // those that hold the same experts
+  Group world;
+  Group pipeline;               // the stages, which hold different layers; not for collectives
+  Group stage;                  // the ranks of this stage
+  Group ends;                   // the first and the last stage; of no use to those between
+  Group data, context, tensor;  // other sequences, other tokens of them, other heads
+  Group replicas;               // who holds the same parameters: data x context
+  Group tokens;       // who has other tokens where a token is by itself: replicas, or the stage
+  Group expert;       // who holds different experts: `expert` neighbours of the stage
+  Group expert_data;  // who holds the same experts
   CommQueue* queue = nullptr;
-  bool sequence = false;  // as in MeshShape
+  int chunks = 1;         // as in MeshShape
+  bool sequence = false;  // likewise
 
   MeshShape shape() const;
+  bool first_stage() const { return pipeline.rank == 0; }
+  bool last_stage() const { return pipeline.rank == pipeline.size - 1; }
   /// The place of `rank`, with nobody to talk to: what a meta run plans with.
   static Mesh place(const MeshShape& shape, int rank);
 };
@@ -51,6 +62,7 @@ class MeshComms {
   const Mesh& mesh() const { return mesh_; }
 
  private:
+  /// Ranks whose place on every axis but this group's is the same are of one `color`.
   void connect(Comm& world, Group& group, int color, const char* name);
 
   Mesh mesh_;

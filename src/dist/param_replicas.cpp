@@ -6,10 +6,10 @@
 namespace hg {
 
 Holders ParamStore::holders_of(Kind kind, bool is_shard) const {
-  // Ranks of the tensor axis have the same places on the data axis, hence the same shards.
-  if (kind == kWhole) return is_shard ? Holders::tensor : Holders::world;
+  // Ranks of the tensor axis have the same places among replicas, hence the same shards.
+  if (kind == kWhole) return is_shard ? Holders::tensor : Holders::stage;
   if (is_shard) return Holders::nobody_else;
-  return kind == kTensor ? Holders::data : Holders::expert_data;
+  return kind == kTensor ? Holders::replicas : Holders::expert_data;
 }
 
 std::vector<Replica> ParamStore::replicas() const {
@@ -38,7 +38,7 @@ std::vector<Replica> ParamStore::replicas() const {
   for (const Buffer& buffer : buffers_) {
     if (!buffer.spec.saved) continue;
     result.push_back(
-        {.name = buffer.spec.name, .values = buffer.values, .holders = Holders::world});
+        {.name = buffer.spec.name, .values = buffer.values, .holders = Holders::stage});
   }
   return result;
 }

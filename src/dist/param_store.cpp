@@ -64,7 +64,7 @@ UnitId ParamStore::begin_unit(std::string name, bool recurring) {
 }
 
 ParamStore::Kind ParamStore::kind_of(Split split) const {
-  if (mesh_.world.size == 1) return kWhole;
+  if (mesh_.stage.size == 1) return kWhole;
   if (split == Split::experts) return kExperts;
   return split == Split::none || split == Split::partial ? kWhole : kTensor;
 }

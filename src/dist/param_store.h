@@ -54,8 +54,8 @@ struct Buffer {
   Tensor values;
 };
 
-/// The ranks that hold the same: all, or those of one axis of the mesh.
-enum class Holders { world, data, tensor, expert_data, nobody_else };
+/// The ranks that hold the same: all of a stage, or those of one axis of the mesh.
+enum class Holders { stage, replicas, tensor, expert_data, nobody_else };
 
 /// Memory whose bits other ranks must hold, too.
 struct Replica {
@@ -95,9 +95,9 @@ class Gradients {
 
 class ParamStore {
  public:
-  /// A rank alone has nobody to share with: its stage is none.
+  /// A rank alone with its layers has nobody to share with: nothing is divided.
   explicit ParamStore(const Mesh& mesh = {}, ZeroStage stage = ZeroStage::none)
-      : mesh_(mesh), stage_(mesh.world.size == 1 ? ZeroStage::none : stage) {}
+      : mesh_(mesh), stage_(mesh.stage.size == 1 ? ZeroStage::none : stage) {}
 
   /// A recurring unit is one of many that are at work one after the other, such as layers: what is
   /// whole for a moment then lies in memory that they take turns in.
@@ -183,7 +183,7 @@ class ParamStore {
 
   Kind kind_of(Split split) const;
   const Group& group_of(Kind kind) const {
-    return kind == kExperts ? mesh_.expert_data : mesh_.data;
+    return kind == kExperts ? mesh_.expert_data : mesh_.replicas;
   }
   bool shards(ZeroStage from) const { return stage_ >= from; }
   /// The elements of a flat that are this rank's, whatever the stage.

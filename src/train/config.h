@@ -78,21 +78,31 @@ struct TrainingConfig {
 };
 
 struct ParallelismConfig {
+  std::int64_t pipeline = 1;
+  std::int64_t pipeline_chunks = 1;
   std::optional<std::int64_t> data;
+  std::int64_t context = 1;
   std::int64_t tensor = 1;
   std::int64_t expert = 1;
   std::int64_t zero_stage = 1;
   bool sequence_parallel = false;
 
   void fields(auto&& f) {
-    f("data", data, "ranks that take samples of their own; default: all that there are / tensor",
+    f("pipeline", pipeline, "stages that share the layers; micro-batches go from one to the next",
       at_least(1));
+    f("pipeline_chunks", pipeline_chunks,
+      "runs of layers of each stage: with more than one, stages take turns and wait less",
+      at_least(1));
+    f("data", data, "ranks that take samples of their own; default: all that the others leave",
+      at_least(1));
+    f("context", context, "ranks that share the tokens of each sequence", at_least(1));
     f("tensor", tensor, "ranks that share each layer's heads, widths and the vocabulary",
       at_least(1));
-    f("expert", expert, "ranks that share a layer's experts; neighbours among all ranks",
+    f("expert", expert, "ranks that share a layer's experts; neighbours among those of a stage",
       at_least(1));
     f("zero_stage", zero_stage,
-      "what data-parallel ranks share: 0 nothing; 1 master weights and moments; 2 also gradients; "
+      "what ranks with the same parameters share: 0 nothing; 1 master weights and moments; 2 also "
+      "gradients; "
       "3 also weights",
       at_least(0), at_most(3));
     f("sequence_parallel", sequence_parallel,

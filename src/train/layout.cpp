@@ -57,28 +57,39 @@ void check_tensor(const RunConfig& config, Misfits& misfits) {
 MeshShape layout_of(const RunConfig& config, int ranks) {
   const ParallelismConfig& parallelism = config.parallelism;
   const std::int64_t tensor = parallelism.tensor, expert = parallelism.expert;
+  const std::int64_t model = parallelism.pipeline * parallelism.context * tensor;
   Misfits misfits;
-  misfits.divide("the number of ranks", ranks, "parallelism.tensor", tensor);
+  misfits.divide("the number of ranks", ranks, "parallelism.pipeline x context x tensor", model);
   misfits.check();
-  const std::int64_t data = parallelism.data.value_or(ranks / tensor);
-  if (data * tensor != ranks)
-    misfits.add("parallelism.data = {} x tensor = {} is {} ranks, but {} {} started", data, tensor,
-                data * tensor, ranks, ranks == 1 ? "was" : "were");
+  const std::int64_t data = parallelism.data.value_or(ranks / model);
+  if (data * model != ranks)
+    misfits.add(
+        "parallelism.data = {} x pipeline x context x tensor = {} is {} ranks, but {} {} started",
+        data, model, data * model, ranks, ranks == 1 ? "was" : "were");
   misfits.divide("training.global_batch_size", config.training.global_batch_size,
                  "training.micro_batch_size x data-parallel ranks",
                  config.training.micro_batch_size * data);
+  if (parallelism.pipeline > 1 || parallelism.pipeline_chunks > 1)
+    misfits.add("parallelism.pipeline is {}: the layers cannot be shared yet",
+                parallelism.pipeline);
+  if (parallelism.context > 1)
+    misfits.add("parallelism.context is {}: sequences cannot be shared yet", parallelism.context);
   if (tensor > 1) check_tensor(config, misfits);
   if (expert > 1) {
     if (config.model.moe.num_experts == 0)
       misfits.add("parallelism.expert = {}, but the model has no experts", expert);
-    misfits.divide("the number of ranks", ranks, "parallelism.expert", expert);
+    misfits.divide("the number of ranks of a stage", ranks / parallelism.pipeline,
+                   "parallelism.expert", expert);
     misfits.divide("model.moe.num_experts", config.model.moe.num_experts, "parallelism.expert",
                    expert);
   }
   misfits.check();
-  return {.data = static_cast<int>(data),
+  return {.pipeline = static_cast<int>(parallelism.pipeline),
+          .data = static_cast<int>(data),
+          .context = static_cast<int>(parallelism.context),
           .tensor = static_cast<int>(tensor),
           .expert = static_cast<int>(expert),
+          .chunks = static_cast<int>(parallelism.pipeline_chunks),
           .sequence = parallelism.sequence_parallel && tensor > 1};
 }
 

@@ -17,26 +17,26 @@ Hash hash_of(const void* bytes, std::size_t count) { return XXH3_64bits(bytes, c
 /// What number of the groups of a mesh a rank is in, of those that hold the same.
 int number_of_group(const Mesh& place, Holders holders) {
   switch (holders) {
-    case Holders::world:
+    case Holders::stage:
       return 0;
-    case Holders::data:
+    case Holders::replicas:
       return place.tensor.rank;
     case Holders::tensor:
-      return place.data.rank;
+      return place.replicas.rank;
     case Holders::expert_data:
       return place.expert.rank;
     case Holders::nobody_else:
       break;
   }
-  return place.world.rank;
+  return place.stage.rank;
 }
 
-/// As many hashes of every rank, one rank after the other.
-std::vector<Hash> gather(const Group& world, const std::vector<Hash>& own) {
+/// As many hashes of every rank of the stage, one rank after the other.
+std::vector<Hash> gather(const Group& stage, const std::vector<Hash>& own) {
   const std::int64_t words = std::ssize(own) * 2;
-  std::vector<Hash> all(own.size() * static_cast<std::size_t>(world.size));
+  std::vector<Hash> all(own.size() * static_cast<std::size_t>(stage.size));
   std::vector<Hash> mine = own;
-  world.comm->all_gather(Tensor(all.data(), DType::i32, {world.size, words}),
+  stage.comm->all_gather(Tensor(all.data(), DType::i32, {stage.size, words}),
                          Tensor(mine.data(), DType::i32, {1, words}), "replica check");
   return all;
 }
@@ -44,11 +44,12 @@ std::vector<Hash> gather(const Group& world, const std::vector<Hash>& own) {
 /// Ranks by the i-th of their hashes, in the first group that does not agree; else empty.
 std::map<Hash, std::vector<int>> disagreement(const Mesh& mesh, const std::vector<Hash>& hashes,
                                               std::size_t i, Holders holders) {
-  const std::size_t each = hashes.size() / static_cast<std::size_t>(mesh.world.size);
+  const std::size_t each = hashes.size() / static_cast<std::size_t>(mesh.stage.size);
   std::map<int, std::map<Hash, std::vector<int>>> groups;
-  for (int rank = 0; rank < mesh.world.size; ++rank) {
-    const int group = number_of_group(Mesh::place(mesh.shape(), rank), holders);
-    groups[group][hashes[static_cast<std::size_t>(rank) * each + i]].push_back(rank);
+  const int first = mesh.world.rank - mesh.stage.rank;  // of the stage, in the world
+  for (int rank = 0; rank < mesh.stage.size; ++rank) {
+    const int group = number_of_group(Mesh::place(mesh.shape(), first + rank), holders);
+    groups[group][hashes[static_cast<std::size_t>(rank) * each + i]].push_back(first + rank);
   }
   for (auto& [group, ranks] : groups) {
     if (ranks.size() > 1) return ranks;
@@ -57,7 +58,7 @@ std::map<Hash, std::vector<int>> disagreement(const Mesh& mesh, const std::vecto
 }
 
 /// Of all that ranks of a kind hold alike, one hash.
-constexpr Holders kSharing[] = {Holders::world, Holders::data, Holders::tensor,
+constexpr Holders kSharing[] = {Holders::stage, Holders::replicas, Holders::tensor,
                                 Holders::expert_data};
 
 std::vector<Hash> summaries(const std::vector<Replica>& replicas, const std::vector<Hash>& hashes) {
@@ -75,7 +76,7 @@ std::vector<Hash> summaries(const std::vector<Replica>& replicas, const std::vec
 
 void check_replicas(const ParamStore& store, std::int64_t step) {
   const Mesh& mesh = store.mesh();
-  if (mesh.world.comm == nullptr) return;
+  if (mesh.stage.comm == nullptr) return;
   const std::vector<Replica> replicas = store.replicas();
   std::vector<Hash> hashes;
   for (const auto& [name, values, holders] : replicas) {
@@ -83,14 +84,14 @@ void check_replicas(const ParamStore& store, std::int64_t step) {
     hashes.push_back(hash_of(values.data(), static_cast<std::size_t>(bytes)));
   }
 
-  const std::vector<Hash> sums = gather(mesh.world, summaries(replicas, hashes));
+  const std::vector<Hash> sums = gather(mesh.stage, summaries(replicas, hashes));
   bool agree = true;
   for (std::size_t i = 0; i < std::size(kSharing); ++i)
     agree = agree && disagreement(mesh, sums, i, kSharing[i]).empty();
   if (agree) return;
 
-  // All ranks have seen the same, so all of them come here.
-  const std::vector<Hash> all = gather(mesh.world, hashes);
+  // All ranks of the stage have seen the same, so all of them come here.
+  const std::vector<Hash> all = gather(mesh.stage, hashes);
   std::string text;
   int more = 0;
   for (std::size_t i = 0; i < replicas.size(); ++i) {

@@ -8,13 +8,14 @@
 #include "core/file.h"
 #include "core/parallel.h"
 #include "data/tokenizer_json.h"
+#include "support/paths.h"
 
 namespace hg {
 namespace {
 
 using Ids = std::vector<std::int32_t>;
 
-const std::filesystem::path kGolden = std::filesystem::path(HEADGATE_SOURCE_DIR) / "tests/golden";
+const std::filesystem::path kGolden = test::source_path("tests/golden");
 
 std::unique_ptr<BpeTokenizer> golden(const std::string& name) {
   return std::make_unique<BpeTokenizer>(read_tokenizer_json(kGolden / name), name);

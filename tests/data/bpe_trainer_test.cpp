@@ -6,12 +6,13 @@
 #include "core/file.h"
 #include "core/parallel.h"
 #include "data/bpe_tokenizer.h"
+#include "support/paths.h"
 #include "support/temp_folder.h"
 
 namespace hg {
 namespace {
 
-const std::filesystem::path kGolden = std::filesystem::path(HEADGATE_SOURCE_DIR) / "tests/golden";
+const std::filesystem::path kGolden = test::source_path("tests/golden");
 
 BpeTrainer trainer_with(std::vector<std::string_view> documents) {
   BpeTrainer trainer;

@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "core/file.h"
 #include "data/byte_level.h"
+#include "support/paths.h"
 #include "support/temp_folder.h"
 
 namespace hg {
@@ -14,7 +15,7 @@ namespace {
 
 using nlohmann::json;
 
-const std::filesystem::path kGolden = std::filesystem::path(HEADGATE_SOURCE_DIR) / "tests/golden";
+const std::filesystem::path kGolden = test::source_path("tests/golden");
 
 /// The trained tokenizer with the value at a JSON pointer replaced, read again.
 BpeDefinition read_with(const std::string& pointer, const json& value) {

@@ -3,12 +3,13 @@
 #include <gtest/gtest.h>
 
 #include "core/check.h"
+#include "support/paths.h"
 #include "support/temp_folder.h"
 
 namespace hg {
 namespace {
 
-const std::filesystem::path kGolden = std::filesystem::path(HEADGATE_SOURCE_DIR) / "tests/golden";
+const std::filesystem::path kGolden = test::source_path("tests/golden");
 
 TEST(LoadTokenizer, Byte) {
   const auto tokenizer = load_tokenizer("byte");

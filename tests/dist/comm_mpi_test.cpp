@@ -8,6 +8,7 @@
 
 #include "core/file.h"
 #include "support/mpirun.h"
+#include "support/paths.h"
 #include "support/temp_folder.h"
 
 namespace hg::test {
@@ -21,7 +22,7 @@ class MpiTest : public testing::Test {
   void SetUp() override { need_mpirun(); }
 
   Finished ranks(int n, const std::string& mode) const {
-    return finish(fmt::format("{} -n {} {} {} {}", kMpirun, n, HEADGATE_MPI_RANKS, mode,
+    return finish(fmt::format("{} -n {} {} {} {}", kMpirun, n, kMpiRanks, mode,
                               (folder / "records").string()));
   }
 
@@ -89,8 +90,8 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& instance) { return std::string(instance.param.mode); });
 
 TEST_F(MpiTest, WithoutItsLauncherIsNamed) {
-  const Finished result = finish(fmt::format(
-      "RANK=0 WORLD_SIZE=2 MASTER_ADDR=here {} collectives nowhere", HEADGATE_MPI_RANKS));
+  const Finished result =
+      finish(fmt::format("RANK=0 WORLD_SIZE=2 MASTER_ADDR=here {} collectives nowhere", kMpiRanks));
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(
       result.output,

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "support/paths.h"
 #include "train/config.h"
 
 namespace hg::test {
@@ -11,7 +12,7 @@ namespace {
 /// The error of configs/tiny-moe.yaml with one key of its section `moe` changed.
 std::string error_of(const std::string& key) {
   try {
-    load_config<RunConfig>(HEADGATE_SOURCE_DIR "/configs/tiny-moe.yaml", {"model.moe." + key});
+    load_config<RunConfig>(source_path("configs/tiny-moe.yaml"), {"model.moe." + key});
   } catch (const Error& e) {
     return e.what();
   }
@@ -38,9 +39,8 @@ TEST(MoeConfig, SaysWhatCannotBe) {
 TEST(MoeConfig, ADenseLayerNeedsItsWidth) {
   EXPECT_EQ(error_of("dense_layers=[0]"), "");
   try {
-    load_config<RunConfig>(HEADGATE_SOURCE_DIR "/configs/tiny-moe.yaml",
-                           {"model.intermediate_size=0"});
-    load_config<RunConfig>(HEADGATE_SOURCE_DIR "/configs/tiny-moe.yaml",
+    load_config<RunConfig>(source_path("configs/tiny-moe.yaml"), {"model.intermediate_size=0"});
+    load_config<RunConfig>(source_path("configs/tiny-moe.yaml"),
                            {"model.intermediate_size=0", "model.moe.dense_layers=[2]"});
     ADD_FAILURE() << "a dense layer has no width";
   } catch (const Error& e) {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/compare.h"
+#include "support/paths.h"
 #include "support/tensors.h"
 #include "support/tolerance.h"
 
@@ -59,7 +60,7 @@ class OptimizerTest : public testing::TestWithParam<Isa> {
 INSTANTIATE_TEST_SUITE_P(Isas, OptimizerTest, testing::ValuesIn(isas()));
 
 TEST_P(OptimizerTest, AdamWAgreesWithPyTorch) {
-  std::ifstream file(HEADGATE_SOURCE_DIR "/tests/golden/adamw.json");
+  std::ifstream file(source_path("tests/golden/adamw.json"));
   const auto golden = nlohmann::json::parse(file);
   const auto tensor = [&](const nlohmann::json& values) {
     const Tensor t = memory.empty({static_cast<std::int64_t>(values.size())});

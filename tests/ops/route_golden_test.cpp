@@ -5,6 +5,7 @@
 
 #include "model/router_load.h"
 #include "support/compare.h"
+#include "support/paths.h"
 #include "support/router.h"
 #include "support/tolerance.h"
 #include "train/safetensors.h"
@@ -19,7 +20,7 @@ class RouterGoldenTest : public testing::TestWithParam<std::tuple<std::string, I
   }
   float number(const char* name) const { return std::stof(file.metadata().at(name)); }
 
-  SafetensorsFile file{HEADGATE_SOURCE_DIR "/tests/golden/router.safetensors"};
+  SafetensorsFile file{source_path("tests/golden/router.safetensors")};
 };
 INSTANTIATE_TEST_SUITE_P(Cases, RouterGoldenTest,
                          testing::Combine(testing::Values("qwen3_moe", "qwen3_moe_normalized",

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "support/paths.h"
 #include "support/tensors.h"
 #include "train/run_model.h"
 #include "train/safetensors.h"
@@ -16,7 +17,7 @@ namespace hg::test {
 /// A golden file that scripts/oracle/make_model_goldens.py made.
 struct Golden {
   explicit Golden(const std::string& name)
-      : file(std::string(HEADGATE_SOURCE_DIR "/tests/golden/model_") + name + ".safetensors") {
+      : file(source_path("tests/golden/model_") + name + ".safetensors") {
     config = parse_config<ModelConfig>(file.metadata().at("model"), name).value;
     z_loss = std::stof(file.metadata().at("z_loss"));
     batch = {.tokens = file.tensor("tokens"),

@@ -12,6 +12,7 @@
 
 #include "core/file.h"
 #include "support/expert_run.h"
+#include "support/paths.h"
 #include "support/temp_folder.h"
 
 namespace hg::test {
@@ -27,8 +28,8 @@ struct Result {
 };
 
 Result headgate(const std::string& arguments) {
-  std::FILE* pipe = popen((std::string(HEADGATE_BINARY " ") + arguments + " 2>&1").c_str(), "r");
-  HG_CHECK(pipe != nullptr, "cannot start {}", HEADGATE_BINARY);
+  std::FILE* pipe = popen((std::string(kHeadgate) + " " + arguments + " 2>&1").c_str(), "r");
+  HG_CHECK(pipe != nullptr, "cannot start {}", kHeadgate);
   std::string output;
   std::array<char, 4096> buffer;
   while (const std::size_t n = std::fread(buffer.data(), 1, buffer.size(), pipe))
@@ -73,7 +74,7 @@ class CliTest : public testing::Test {
   }
 
   TempFolder folder;
-  const std::string tiny = HEADGATE_SOURCE_DIR "/configs/tiny.yaml";
+  const std::string tiny = source_path("configs/tiny.yaml");
 };
 
 TEST_F(CliTest, ConfigShowsValuesAndTheirOrigins) {
@@ -84,7 +85,7 @@ TEST_F(CliTest, ConfigShowsValuesAndTheirOrigins) {
 }
 
 TEST_F(CliTest, TheDocumentationOfKeysIsCurrent) {
-  EXPECT_EQ(headgate("config --keys").output, read_file(HEADGATE_SOURCE_DIR "/docs/config.md"));
+  EXPECT_EQ(headgate("config --keys").output, read_file(source_path("docs/config.md")));
 }
 
 TEST_F(CliTest, ConfigNamesEveryProblemWithItsPlace) {
@@ -143,7 +144,7 @@ TEST_F(CliTest, ConvertsHeaderlessShards) {
 }
 
 TEST_F(CliTest, PlanIsQuickAndSmall) {
-  const Result result = headgate("plan " HEADGATE_SOURCE_DIR "/configs/dense-1.7b-28l.yaml");
+  const Result result = headgate("plan " + source_path("configs/dense-1.7b-28l.yaml"));
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_THAT(result.output, HasSubstr("1720.8 M"));
 }

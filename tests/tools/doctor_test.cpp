@@ -11,6 +11,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include "dist/world.h"
+#include "support/paths.h"
 #include "support/small_run.h"
 
 namespace hg::test {
@@ -50,8 +51,8 @@ class DoctorMpiTest : public SmallRun {
   static Result doctor(const std::string& arguments) {
     return start(
         "ASAN_OPTIONS=detect_leaks=0 timeout -s KILL 100 mpirun -n 2 --allow-run-as-root "
-        "--oversubscribe --bind-to none " HEADGATE_BINARY " doctor " +
-        arguments);
+        "--oversubscribe --bind-to none " +
+        kHeadgate + " doctor " + arguments);
   }
   std::string in(const char* name) const { return (folder / name).string(); }
 };
@@ -95,18 +96,19 @@ TEST_F(DoctorMpiTest, AFolderThatCannotBeWrittenIsAnError) {
 TEST_F(DoctorMpiTest, ARankWithAnotherConfigIsNamed) {
   const std::string command =
       "ASAN_OPTIONS=detect_leaks=0 timeout -s KILL 100 mpirun --allow-run-as-root --oversubscribe "
-      "--bind-to none -n 1 " HEADGATE_BINARY " doctor " +
-      in("run.yaml") + " --run " + in("run") + " : -n 1 " HEADGATE_BINARY " doctor " +
-      in("none.yaml") + " --run " + in("run");
+      "--bind-to none -n 1 " +
+      kHeadgate + " doctor " + in("run.yaml") + " --run " + in("run") + " : -n 1 " + kHeadgate +
+      " doctor " + in("none.yaml") + " --run " + in("run");
   const Result result = start(command);
   EXPECT_EQ(result.exit_code, 1) << result.output;
   EXPECT_THAT(result.output, ContainsRegex("error +config +rank 1: .*none.yaml"));
 }
 
 TEST_F(DoctorMpiTest, TheLaunchScriptStartsRanks) {
-  const std::string script = HEADGATE_SOURCE_DIR "/scripts/launch/mpirun";
-  const Result result = start("HEADGATE=" HEADGATE_BINARY " ASAN_OPTIONS=detect_leaks=0 " + script +
-                              " -n 2 --oversubscribe -- doctor --run " + in("run"));
+  const std::string script = source_path("scripts/launch/mpirun");
+  const Result result =
+      start(std::string("HEADGATE=") + kHeadgate + " ASAN_OPTIONS=detect_leaks=0 " + script +
+            " -n 2 --oversubscribe -- doctor --run " + in("run"));
   EXPECT_EQ(result.exit_code, 0) << result.output;
   EXPECT_THAT(result.output, HasSubstr("world           rank 0 of 2, "));
   EXPECT_THAT(result.output, ContainsRegex("2 ranks share [0-9]+ of"));  // unbound
@@ -117,8 +119,7 @@ TEST_F(DoctorMpiTest, TheLaunchScriptStartsRanks) {
 
 /// Kubernetes sets the ranks' variables: they must say one world that find_world understands.
 TEST(KubernetesJob, GivesEveryPodItsRank) {
-  const auto documents =
-      YAML::LoadAllFromFile(HEADGATE_SOURCE_DIR "/scripts/launch/kubernetes.yaml");
+  const auto documents = YAML::LoadAllFromFile(source_path("scripts/launch/kubernetes.yaml"));
   ASSERT_EQ(documents.size(), 2U);
   const YAML::Node &service = documents[0], &job = documents[1],
                    pod = job["spec"]["template"]["spec"];
@@ -144,12 +145,13 @@ TEST(KubernetesJob, GivesEveryPodItsRank) {
 }
 
 TEST_F(DoctorMpiTest, WorksAlone) {
-  const Result result = start(HEADGATE_BINARY " doctor " + in("run.yaml") + " --run " + in("run"));
+  const Result result =
+      start(std::string(kHeadgate) + " doctor " + in("run.yaml") + " --run " + in("run"));
   EXPECT_EQ(result.exit_code, 0) << result.output;
   EXPECT_THAT(result.output, HasSubstr("one process: no launcher's variables found"));
   EXPECT_THAT(result.output, HasSubstr("1 rank on 1 node: "));
   EXPECT_THAT(result.output, Not(HasSubstr("all_reduce")));
-  const Result world = start("RANK=0 WORLD_SIZE=two " HEADGATE_BINARY " doctor");
+  const Result world = start(std::string("RANK=0 WORLD_SIZE=two ") + kHeadgate + " doctor");
   EXPECT_EQ(world.exit_code, 1);
   EXPECT_THAT(world.output, HasSubstr("WORLD_SIZE is 'two', expected a number"));
 }

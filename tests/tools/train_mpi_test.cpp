@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "support/mpirun.h"
+#include "support/paths.h"
 #include "support/small_run.h"
 #include "train/checkpoint.h"
 #include "train/safetensors.h"
@@ -32,8 +33,8 @@ class TrainMpiTest : public SmallRun {
     return fmt::format(
         "sh -c 'cd {} && echo $$ > {}/pid.$OMPI_COMM_WORLD_RANK && exec {} train {}/config.yaml "
         "--run {}/run --timeout {} {}'",
-        place, folder.path().string(), HEADGATE_BINARY, folder.path().string(),
-        folder.path().string(), timeout, options);
+        place, folder.path().string(), kHeadgate, folder.path().string(), folder.path().string(),
+        timeout, options);
   }
   std::string rank() const { return rank(folder.path().string()); }
 

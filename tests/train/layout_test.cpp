@@ -1,5 +1,6 @@
 // Which layouts fit a config, and what is said of those that do not.
 #include "train/layout.h"
+#include "support/paths.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +8,7 @@ namespace hg::test {
 namespace {
 
 RunConfig config_of(const char* file, const std::vector<std::string>& overrides) {
-  return load_config<RunConfig>(std::string(HEADGATE_SOURCE_DIR "/configs/") + file, overrides)
-      .value;
+  return load_config<RunConfig>(source_path("configs/") + file, overrides).value;
 }
 
 std::string error_of(const char* file, const std::vector<std::string>& overrides, int ranks) {
@@ -37,7 +37,10 @@ TEST(Layout, SaysWhatDoesNotFit) {
     const char* expected;
   };
   const Case cases[] = {
-      {"tiny.yaml", {"parallelism.data=2"}, 4, "data = 2 x tensor = 1 is 2 ranks, but 4 were"},
+      {"tiny.yaml",
+       {"parallelism.data=2"},
+       4,
+       "data = 2 x pipeline x context x tensor = 1 is 2 ranks, but 4 were"},
       {"tiny.yaml", {"parallelism.data=2"}, 1, "is 2 ranks, but 1 was started"},
       {"tiny.yaml", {"parallelism.tensor=2"}, 3, "number of ranks = 3 does not divide by"},
       {"tiny.yaml", {}, 3, "global_batch_size = 16 does not divide by"},

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "support/compare.h"
+#include "support/paths.h"
 #include "support/temp_folder.h"
 #include "support/tensors.h"
 
@@ -67,7 +68,7 @@ TEST(Safetensors, ReadsTheGoldenBytes) {
 
 // scripts/oracle/check_safetensors.py --write makes this file with the Python package.
 TEST(Safetensors, ReadsAFileOfThePythonPackage) {
-  const SafetensorsFile file(HEADGATE_SOURCE_DIR "/tests/train/golden/python.safetensors");
+  const SafetensorsFile file(source_path("tests/train/golden/python.safetensors"));
   EXPECT_EQ(file.metadata().at("format"), "pt");
   const ConstTensor embed = file.tensor("embed.weight");
   EXPECT_EQ(embed.shape(), (Shape{2, 3}));

@@ -1,0 +1,10 @@
+#include "support/paths.h"
+
+namespace hg::test {
+
+const std::string kHeadgate = HEADGATE_BINARY;
+const std::string kMpiRanks = HEADGATE_MPI_RANKS;
+
+std::string source_path(const std::string& file) { return HEADGATE_SOURCE_DIR "/" + file; }
+
+}  // namespace hg::test
