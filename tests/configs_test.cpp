@@ -126,7 +126,7 @@ TEST(Configs, TinyAblationsTrain) {
     const auto run = make_training_model(config, cpu, plan_step(config, cpu));
     run->store.initialize(1);
     const TokenLosses losses = allocate_losses(run->tables, kTokens);
-    run->model.forward_backward(run->ctx, batch, Recompute::none, 0, {}, losses);
+    run->model.forward_backward(run->ctx, batch, {}, losses);
     double loss = 0;
     for (std::int64_t t = 0; t < kTokens; ++t) loss += double{get(losses.loss, t)} / kTokens;
     EXPECT_NEAR(loss, std::log(4096.0), 0.1) << entry.path();

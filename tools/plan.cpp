@@ -48,9 +48,8 @@ void print_memory(const StepPlan& plan, std::size_t most_entries) {
 }
 
 void print_work(const RunConfig& config, const StepPlan& plan) {
-  ParamStore store;
-  const Transformer model(config.model, store);
-  const double per_token = model_flops_per_token(config.model, store, config.training.seq_len);
+  const double per_token =
+      model_flops_per_token(config.model, *declare_model(config.model), config.training.seq_len);
   const double tokens =
       static_cast<double>(config.training.global_batch_size * config.training.seq_len);
   fmt::print("work\n");

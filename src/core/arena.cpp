@@ -36,6 +36,16 @@ Arena::~Arena() {
   munmap(memory_, capacity_);
 }
 
+void swap(Arena& a, Arena& b) noexcept {
+  std::swap(a.name_, b.name_);
+  std::swap(a.memory_, b.memory_);
+  std::swap(a.capacity_, b.capacity_);
+  std::swap(a.used_, b.used_);
+  std::swap(a.high_water_, b.high_water_);
+  std::swap(a.live_, b.live_);
+  std::swap(a.at_high_water_, b.at_high_water_);
+}
+
 void Arena::reserve(std::size_t bytes) {
   HG_CHECK(memory_ == nullptr && used_ == 0, "arena '{}' is reserved twice", name_);
   capacity_ = round_up(std::max<std::size_t>(bytes, 1), kHugePage);

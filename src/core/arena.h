@@ -36,6 +36,9 @@ class Arena {
   /// Frees everything allocated since `mark`.
   void release(Mark mark);
 
+  /// Everything changes places: memory, fill and name.
+  friend void swap(Arena& a, Arena& b) noexcept;
+
   const std::string& name() const { return name_; }
   std::size_t used() const { return used_; }
   std::size_t capacity() const { return capacity_; }  ///< bytes; 0 while measuring

@@ -80,6 +80,10 @@ MeshComms::MeshComms(Comm& world, const MeshShape& shape)
   connect(world, mesh_.expert, color(mesh_.expert_data), "expert");
   connect(world, mesh_.expert_data, color(mesh_.expert), "expert data");
   mesh_.tokens = shape.sequence ? mesh_.stage : mesh_.replicas;
+  if (shape.pipeline > 1) {
+    links_ = std::make_unique<PipelineLinks>(*mesh_.pipeline.comm, *background_world_);
+    mesh_.links = links_.get();
+  }
   queue_ = std::make_unique<CommQueue>(*background_world_);
   mesh_.queue = queue_.get();
 }

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "dist/comm_queue.h"
+#include "dist/pipeline_links.h"
 
 namespace hg {
 
@@ -34,7 +34,7 @@ struct Group {
 /// A rank's place. By default it is alone.
 struct Mesh {
   Group world;
-  Group pipeline;               // the stages, which hold different layers; not for collectives
+  Group pipeline;               // the stages, which hold different layers
   Group stage;                  // the ranks of this stage
   Group ends;                   // the first and the last stage; of no use to those between
   Group data, context, tensor;  // other sequences, other tokens of them, other heads
@@ -43,8 +43,9 @@ struct Mesh {
   Group expert;       // who holds different experts: `expert` neighbours of the stage
   Group expert_data;  // who holds the same experts
   CommQueue* queue = nullptr;
-  int chunks = 1;         // as in MeshShape
-  bool sequence = false;  // likewise
+  PipelineLinks* links = nullptr;  // null with one stage, and for planning
+  int chunks = 1;                  // as in MeshShape
+  bool sequence = false;           // likewise
 
   MeshShape shape() const;
   bool first_stage() const { return pipeline.rank == 0; }
@@ -68,7 +69,9 @@ class MeshComms {
   Mesh mesh_;
   std::vector<std::unique_ptr<Comm>> comms_;
   std::unique_ptr<Comm> background_world_;
-  std::unique_ptr<CommQueue> queue_;  // last: its thread uses the comms
+  // Last: their threads use the comms.
+  std::unique_ptr<PipelineLinks> links_;
+  std::unique_ptr<CommQueue> queue_;
 };
 
 }  // namespace hg

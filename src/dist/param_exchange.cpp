@@ -2,6 +2,7 @@
 // summed, in the background where there is a queue.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "dist/param_store.h"
 #include "ops/optimizer.h"
@@ -94,6 +95,7 @@ void ParamStore::reduce(Context& ctx, UnitId unit, bool first, bool last) {
   const bool scattered = shards(ZeroStage::gradients);
   if (!scattered && !last) return;
   Unit& u = units_[static_cast<std::size_t>(unit)];
+  if (last) u.awaits_other_end = u.at_both_ends;
   in_background(u.reduced, [this, &u, unit, first, scattered] {
     sum_partial(unit);
     for (const Kind kind : {kWhole, kTensor, kExperts}) {
@@ -111,8 +113,23 @@ void ParamStore::reduce(Context& ctx, UnitId unit, bool first, bool last) {
   });
 }
 
+void ParamStore::sum_over_ends(Unit& unit) const {
+  if (mesh_.ends.comm == nullptr || !std::exchange(unit.awaits_other_end, false)) return;
+  for (const Kind kind : {kWhole, kTensor, kExperts}) {
+    const Flat& flat = unit.flats[kind];
+    if (flat.size == 0) continue;
+    const bool part = shards(ZeroStage::optimizer) && !shards(ZeroStage::gradients);
+    mesh_.ends.comm->all_reduce(part ? own(flat.gradient, kind) : flat.gradient, Reduce::sum,
+                                unit.name);
+  }
+}
+
 void ParamStore::finish_reduce(Context& ctx) {
-  if (ctx.device != Device::meta && mesh_.queue != nullptr) mesh_.queue->wait_all();
+  if (ctx.device == Device::meta || mesh_.queue == nullptr) return;
+  mesh_.queue->wait_all();
+  // Not behind the others in the queue: the last stage comes there long before the first, and what
+  // its other layers wait for would wait, too.
+  for (Unit& unit : units_) sum_over_ends(unit);
 }
 
 }  // namespace hg

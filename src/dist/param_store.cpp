@@ -217,7 +217,7 @@ std::vector<ParamState> ParamStore::states() const {
                                      : of_flat(flat.weights, shards(ZeroStage::weights)),
                       .gradient = of_flat(flat.gradient, shards(ZeroStage::gradients)),
                       .counts = (sharded || group.rank == 0) &&
-                                (place.kind != kWhole || mesh_.tensor.rank == 0)});
+                                counts(units_[static_cast<std::size_t>(place.unit)], place.kind)});
   }
   return result;
 }
@@ -227,7 +227,7 @@ std::vector<ConstTensor> ParamStore::norm_gradients() const {
   for (const Unit& unit : units_) {
     for (const Kind kind : {kWhole, kTensor, kExperts}) {
       const Flat& flat = unit.flats[kind];
-      if (flat.size == 0 || (kind == kWhole && mesh_.tensor.rank > 0)) continue;
+      if (flat.size == 0 || !counts(unit, kind)) continue;
       result.push_back(shards(ZeroStage::gradients) ? flat.gradient : own(flat.gradient, kind));
     }
   }

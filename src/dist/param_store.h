@@ -102,6 +102,11 @@ class ParamStore {
   /// A recurring unit is one of many that are at work one after the other, such as layers: what is
   /// whole for a moment then lies in memory that they take turns in.
   UnitId begin_unit(std::string name, bool recurring = false);
+  /// The first and the last pipeline stage both have this unit, of the same shape: its gradients
+  /// are summed over the two.
+  void hold_at_both_ends(UnitId unit) {
+    units_[static_cast<std::size_t>(unit)].at_both_ends = true;
+  }
   /// Adds a parameter to the unit begun last.
   ParamId add(ParamSpec spec);
   BufferId add_buffer(BufferSpec spec);
@@ -170,6 +175,7 @@ class ParamStore {
   struct Unit {
     std::string name;
     bool recurring;
+    bool at_both_ends = false, awaits_other_end = false;
     Flat flats[kKinds];
     CommQueue::Ticket gathered = 0, reduced = 0;  // of the queue
   };
@@ -192,6 +198,12 @@ class ParamStore {
   Holders holders_of(Kind kind, bool is_shard) const;
   const Place& place_of(ParamId id, UnitId unit) const;
   const Flat& flat_of(const Place& place) const;
+  /// Whether this rank's part of a flat is one that counts in sums over all ranks.
+  bool counts(const Unit& unit, Kind kind) const {
+    if (unit.at_both_ends && !mesh_.first_stage()) return false;
+    return kind != kWhole || mesh_.tensor.rank == 0;
+  }
+  void sum_over_ends(Unit& unit) const;
   void lay_out(Arena& arena, Device device, DType dtype, Tensor Flat::*member, bool sharded,
                bool taking_turns);
   void allocate_buffers(Device device);

@@ -5,8 +5,8 @@
 namespace hg {
 namespace {
 
-/// Sum over all parameters of how many elements of it a token meets; `counts` is asked which kinds
-/// take part.
+/// Sum over all parameters of a whole model of how many elements of it a token meets; `counts` is
+/// asked which kinds take part.
 template <class Counts>
 double active(const ModelConfig& config, const ParamStore& store, Counts&& counts) {
   const double share = static_cast<double>(config.moe.top_k) /
@@ -15,9 +15,7 @@ double active(const ModelConfig& config, const ParamStore& store, Counts&& count
   for (const ParamSpec& spec : store.specs()) {
     for (const auto& part : spec.parts) {
       if (!counts(part.kind)) continue;
-      const double ranks = split_group(store.mesh(), spec.split).size;
-      sum += ranks * (part.kind == "experts" ? share : 1) *
-             static_cast<double>(spec.repeats * part.numel);
+      sum += (part.kind == "experts" ? share : 1) * static_cast<double>(spec.repeats * part.numel);
     }
   }
   return sum;

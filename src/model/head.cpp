@@ -8,14 +8,14 @@
 
 namespace hg {
 
-Head::Head(ParamStore& store, const ModelConfig& config, ParamId embedding)
+Head::Head(ParamStore& store, const ModelConfig& config, std::optional<ParamId> tied)
     : unit_(store.begin_unit("head")),
       tensor_(store.mesh().tensor),
       region_(store.mesh()),
       vocab_(config.vocab_size / tensor_.size),
       norm_(store, config, "head.norm"),
-      tied_(config.tie_word_embeddings),
-      weight_(embedding) {
+      tied_(tied.has_value()),
+      weight_(tied.value_or(-1)) {
   if (tied_) return;
   weight_ = store.add({.name = "head.weight",
                        .shape = {vocab_, config.hidden_size},

@@ -2,15 +2,16 @@
 // that the logits of a micro-batch never exist together.
 #pragma once
 
+#include <optional>
+
 #include "model/block.h"
 
 namespace hg {
 
 class Head {
  public:
-  /// Declares the final norm, and a weight of its own unless it shares the embedding's, [V,
-  /// hidden].
-  Head(ParamStore& store, const ModelConfig& config, ParamId embedding);
+  /// Declares the final norm, and a weight, [V, hidden], unless it uses the embedding's.
+  Head(ParamStore& store, const ModelConfig& config, std::optional<ParamId> tied);
 
   /// Cross-entropy and logsumexp of each token, [T] f32; 0 where there is no target. With
   /// gradients, also the gradient of (sum of losses + z_loss sum of lse^2): d is that of the
@@ -28,12 +29,12 @@ class Head {
   void last_logits(Context& ctx, const Weights& w, const Weights& embedding, Stream& stream,
                    Tensor y) const;
 
-  /// The first row of the vocabulary that is this rank's, of embedding and head.
-  std::int64_t first_of_vocabulary() const { return vocab_ * tensor_.rank; }
-
   UnitId unit() const { return unit_; }
 
  private:
+  /// The first row of the vocabulary that is this rank's.
+  std::int64_t first_of_vocabulary() const { return vocab_ * tensor_.rank; }
+
   struct Chunk {
     std::int64_t begin, end;
   };

@@ -1,5 +1,6 @@
 #include "model/instruments.h"
 
+#include "dist/pipeline_schedule.h"
 #include "model/gate.h"
 #include "ops/cached_attention.h"
 #include "ops/elementwise.h"
@@ -39,6 +40,20 @@ RouterRecord make_router_record(const MoeConfig& config, Arena& arena) {
           .top_k = config.top_k};
 }
 
+/// All tensors that a layer has.
+std::vector<Tensor> results_of(const Instruments::Layer& layer) {
+  std::vector<Tensor> all = {layer.gate_heads,        layer.gate_histogram,
+                             layer.gate_tokens,       layer.first_token,
+                             layer.entropy,           layer.sdpa,
+                             layer.gated_from,        layer.gated,
+                             layer.branch[0],         layer.branch[1],
+                             layer.stream[0],         layer.stream[1],
+                             layer.router.loads,      layer.router.probability_sums,
+                             layer.router.statistics, layer.router.dropped};
+  std::erase_if(all, [](const Tensor& tensor) { return !tensor; });
+  return all;
+}
+
 }  // namespace
 
 RouterView RouterRecord::view() const {
@@ -50,7 +65,7 @@ RouterView RouterRecord::view() const {
 
 Instruments::Instruments(const ModelConfig& config, std::int64_t tokens, Arena& arena,
                          const InstrumentOptions& options, const Mesh& mesh)
-    : join_(mesh) {
+    : join_(mesh), stages_(mesh.pipeline), chunks_(mesh.chunks) {
   const auto make = [&](const Shape& shape) {
     return arena.allocate("instruments", DType::f32, shape);
   };
@@ -86,6 +101,18 @@ Instruments::Instruments(const ModelConfig& config, std::int64_t tokens, Arena& 
              "attention maps of layer {}; the model has layers 0 to {}", layer,
              config.num_hidden_layers - 1);
     layers_[static_cast<std::size_t>(layer)].map = make({heads, tokens, tokens});
+  }
+}
+
+void Instruments::gather_stages() const {
+  if (stages_.comm == nullptr) return;
+  const int parts = stages_.size * chunks_;
+  for (int part = 0; part < parts; ++part) {
+    const auto [first, last] = layers_of_part(std::ssize(layers_), part, parts);
+    for (std::int64_t i = first; i < last; ++i) {
+      for (const Tensor& result : results_of(layers_[static_cast<std::size_t>(i)]))
+        stages_.comm->broadcast(result, part % stages_.size, "a look");
+    }
   }
 }
 

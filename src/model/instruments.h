@@ -71,7 +71,8 @@ class Instruments {
   };
 
   /// Room for the results of one micro-batch of `tokens`, which the ranks of the mesh's tensor axis
-  /// share. Throws if a layer in the options is none, and on maps if ranks share heads.
+  /// share; with stages, of all layers. Throws if a layer in the options is none, and on maps if
+  /// ranks share heads.
   Instruments(const ModelConfig& config, std::int64_t tokens, Arena& arena,
               const InstrumentOptions& options = {}, const Mesh& mesh = {});
 
@@ -82,10 +83,15 @@ class Instruments {
                   ConstTensor output) const;
   void see_router(Context& ctx, std::size_t layer, const RouterView& view) const;
 
+  /// What pipeline stages have seen of their layers, for all of them. Collective.
+  void gather_stages() const;
+
   const std::vector<Layer>& layers() const { return layers_; }
 
  private:
   InstrumentJoin join_;
+  Group stages_;
+  int chunks_;  // of each stage
   std::vector<Layer> layers_;
 };
 

@@ -1,41 +1,39 @@
 #include "model/transformer.h"
 
-#include "ops/embedding.h"
+#include <algorithm>
+
+#include "dist/pipeline_schedule.h"
+#include "ops/elementwise.h"
 #include "ops/rope.h"
 
 namespace hg {
-namespace {
-
-ParamId add_embedding(ParamStore& store, const ModelConfig& config) {
-  const std::int64_t v = config.vocab_size / store.mesh().tensor.size, h = config.hidden_size;
-  return store.add(
-      {.name = "embedding.weight",
-       .shape = {v, h},
-       .decay = true,
-       .parts = {{"embedding", v * h, Init::normal(static_cast<float>(config.initializer_range))}},
-       .split = Split::rows});
-}
-
-std::vector<Block> make_blocks(ParamStore& store, const ModelConfig& config) {
-  const ModelConfig part = config.divided(store.mesh().tensor.size);
-  std::vector<Block> blocks;
-  for (std::int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    blocks.emplace_back(store, part, i);
-  }
-  return blocks;
-}
-
-}  // namespace
 
 Transformer::Transformer(const ModelConfig& config, ParamStore& store)
-    : config_(config),
-      region_(store.mesh()),
-      store_(store),
-      embedding_unit_(store.begin_unit("embedding")),
-      embedding_(add_embedding(store, config)),
-      blocks_(make_blocks(store, config)),
-      head_(store, config, embedding_),
-      saved_(blocks_.size()) {}
+    : config_(config), store_(store) {
+  const Mesh& mesh = store.mesh();
+  const bool at_end = mesh.last_stage() && config.tie_word_embeddings;
+  if (mesh.first_stage() || at_end) embedding_.emplace(store, config);
+  chunks_ = make_chunks(store);
+  if (mesh.last_stage())
+    head_.emplace(store, config, at_end ? std::optional(embedding_->weight()) : std::nullopt);
+}
+
+std::vector<Transformer::Chunk> Transformer::make_chunks(ParamStore& store) const {
+  const Mesh& mesh = store.mesh();
+  const ModelConfig part = config_.divided(mesh.tensor.size);
+  const int parts = mesh.pipeline.size * mesh.chunks;
+  std::vector<Chunk> chunks;
+  for (int i = mesh.pipeline.rank; i < parts; i += mesh.pipeline.size) {
+    const auto [first, last] = layers_of_part(config_.num_hidden_layers, i, parts);
+    Chunk& chunk = chunks.emplace_back(Chunk{.blocks = {},
+                                             .first_layer = static_cast<std::size_t>(first),
+                                             .begins = i == 0,
+                                             .ends = i == parts - 1});
+    for (std::int64_t layer = first; layer < last; ++layer)
+      chunk.blocks.emplace_back(store, part, layer);
+  }
+  return chunks;
+}
 
 void Transformer::make_tables(Device device, Arena& arena) {
   const Shape shape{config_.max_position_embeddings, config_.rotary_dim() / 2};
@@ -44,104 +42,162 @@ void Transformer::make_tables(Device device, Arena& arena) {
   if (device != Device::meta) fill_rope_table(rope_.cos, rope_.sin, config_.rope_theta);
 }
 
-UnitId Transformer::unit_of(std::size_t block) const {
-  return block < blocks_.size() ? blocks_[block].unit() : head_.unit();
+Shape Transformer::stream_shape(std::int64_t tokens) const {
+  const Mesh& mesh = store_.mesh();
+  return {tokens / (mesh.sequence ? mesh.tensor.size : 1), config_.hidden_size};
 }
 
-Stream Transformer::embed(Context& ctx, ConstTensor tokens, Arena& arena) const {
-  const Mesh& mesh = store_.mesh();
-  const std::int64_t shares = mesh.sequence ? mesh.tensor.size : 1;
-  const Shape shape{tokens.dim(0) / shares, config_.hidden_size};
+UnitId Transformer::unit_of(const Chunk& chunk, std::size_t block) const {
+  if (block < chunk.blocks.size()) return chunk.blocks[block].unit();
+  return chunk.ends ? head_->unit() : -1;
+}
+
+Stream Transformer::enter(Context& ctx, const Chunk& chunk, ConstTensor tokens, ConstTensor x,
+                          Arena& arena, Arena& room) const {
+  const Shape shape = stream_shape(tokens.dim(0));
   const DType dtype = store_.compute_dtype();
-  const Tensor x = arena.allocate("residual", dtype, shape);
-  {
-    const ArenaScope scope(ctx.scratch);
-    const Tensor part = region_.room(ctx, x);
-    run(ctx, EmbeddingForward{.y = part,
-                              .tokens = tokens,
-                              .weight = store_.weights(embedding_unit_)[embedding_],
-                              .first = head_.first_of_vocabulary(),
-                              .vocab = config_.vocab_size});
-    region_.leave(ctx, part, x);
+  if (chunk.begins) {
+    store_.gather(ctx, embedding_->unit(), unit_of(chunk, 0));
+    const Tensor embedded = arena.allocate("residual", dtype, shape);
+    embedding_->forward(ctx, store_.weights(embedding_->unit()), tokens, embedded);
+    x = embedded;
   }
   return {.residual = x,
-          .delta = ctx.scratch.allocate("stream delta", dtype, shape),
-          .spare = ctx.scratch.allocate("stream sum", dtype, shape)};
+          .delta = room.allocate("stream delta", dtype, shape),
+          .spare = room.allocate("stream sum", dtype, shape)};
 }
 
-void Transformer::forward_backward(Context& ctx, const Batch& batch, Recompute recompute,
-                                   float z_loss, MicroBatch micro, const TokenLosses& losses,
-                                   const Instruments* instruments) {
-  const ArenaScope activations(ctx.activations), scratch(ctx.scratch);
-  if (micro.first) {
-    for (const Block& block : blocks_) block.begin_step(ctx, store_.weights(block.unit()));
+void Transformer::run_blocks(Context& ctx, const Chunk& chunk, const Batch& batch, Keep keep,
+                             Stream& stream, std::span<Block::Saved> saved,
+                             const Instruments* instruments) const {
+  for (std::size_t i = 0; i < chunk.blocks.size(); ++i) {
+    const Block& block = chunk.blocks[i];
+    store_.gather(ctx, block.unit(), unit_of(chunk, i + 1));
+    block.forward(ctx, store_.weights(block.unit()), batch, rope_, stream,
+                  saved[std::min(i, saved.size() - 1)], keep,  // one for all if nothing is kept
+                  {instruments, chunk.first_layer + i});
   }
-  store_.gather(ctx, embedding_unit_, unit_of(0));
-  Stream stream = embed(ctx, batch.tokens, ctx.activations);
-  for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    const UnitId unit = blocks_[i].unit();
-    store_.gather(ctx, unit, unit_of(i + 1));
-    blocks_[i].forward(ctx, store_.weights(unit), batch, rope_, stream, saved_[i],
-                       {.policy = recompute, .pass = Pass::train}, {instruments, i});
-  }
+}
 
-  store_.gather(ctx, head_.unit(), -1);
-  const Gradients g_embedding = store_.gradients(embedding_unit_, !micro.first);
-  const Tensor d = ctx.scratch.allocate("d stream", stream.delta.dtype(), stream.delta.shape());
-  head_.forward_backward(ctx, store_.weights(head_.unit()), store_.weights(embedding_unit_),
-                         store_.gradients(head_.unit(), !micro.first), g_embedding, batch, stream,
-                         {.loss = losses.loss, .lse = losses.lse, .z_loss = z_loss}, d);
-  store_.reduce(ctx, head_.unit(), micro.first, micro.last);
-
-  for (std::size_t i = blocks_.size(); i-- > 0;) {
-    const UnitId unit = blocks_[i].unit();
-    store_.gather(ctx, unit, i > 0 ? unit_of(i - 1) : -1);
-    blocks_[i].backward(ctx, store_.weights(unit), store_.gradients(unit, !micro.first), batch,
-                        rope_, saved_[i], recompute, d);
-    store_.reduce(ctx, unit, micro.first, micro.last);
+void Transformer::begin_step(Context& ctx) const {
+  for (const Chunk& chunk : chunks_) {
+    for (const Block& block : chunk.blocks) block.begin_step(ctx, store_.weights(block.unit()));
   }
-  run(ctx, EmbeddingBackward{.dweight = g_embedding[embedding_],
-                             .dy = region_.backward_of_leave(ctx, d),
-                             .tokens = batch.tokens,
-                             .first = head_.first_of_vocabulary(),
-                             .vocab = config_.vocab_size,
-                             // A tied head has already written its part.
-                             .accumulate = g_embedding.accumulate || config_.tie_word_embeddings});
-  store_.reduce(ctx, embedding_unit_, micro.first, micro.last);
 }
 
 void Transformer::end_step(Context& ctx) const {
-  for (const Block& block : blocks_) block.end_step(ctx, store_.weights(block.unit()));
+  for (const Chunk& chunk : chunks_) {
+    for (const Block& block : chunk.blocks) block.end_step(ctx, store_.weights(block.unit()));
+  }
+}
+
+Tensor Transformer::forward(Context& ctx, int chunk, const Batch& batch, ConstTensor x,
+                            Recompute recompute, Flight& flight,
+                            const Instruments* instruments) const {
+  const ArenaScope scratch(ctx.scratch);
+  const Chunk& at = this->at(chunk);
+  flight.blocks.resize(at.blocks.size());
+  flight.stream =
+      enter(ctx, at, batch.tokens, x, ctx.activations, at.ends ? ctx.activations : ctx.scratch);
+  run_blocks(ctx, at, batch, {.policy = recompute, .pass = Pass::train}, flight.stream,
+             flight.blocks, instruments);
+  if (at.ends) return {};
+  const Stream& stream = flight.stream;
+  const Tensor sum =
+      ctx.activations.allocate("stream of a chunk", stream.delta.dtype(), stream.delta.shape());
+  run(ctx, Add{.y = sum, .x = stream.delta, .base = stream.residual});
+  return sum;
+}
+
+void Transformer::backward(Context& ctx, int chunk, const Batch& batch,
+                           const BackwardOptions& options, Flight& flight,
+                           const TokenLosses& losses, Tensor d) const {
+  const ArenaScope scratch(ctx.scratch);
+  const auto& [recompute, z_loss, micro] = options;
+  const Chunk& at = this->at(chunk);
+  const auto gradients = [&](UnitId unit) { return store_.gradients(unit, !micro.first); };
+  const auto reduce = [&](UnitId unit) { store_.reduce(ctx, unit, micro.first, micro.last); };
+  if (at.ends) {
+    const UnitId unit = head_->unit(), tied = embedding_ ? embedding_->unit() : unit;
+    store_.gather(ctx, unit, -1);
+    head_->forward_backward(ctx, store_.weights(unit), store_.weights(tied), gradients(unit),
+                            gradients(tied), batch, flight.stream,
+                            {.loss = losses.loss, .lse = losses.lse, .z_loss = z_loss}, d);
+    reduce(unit);
+    if (tied != unit && !at.begins) reduce(tied);
+  }
+  for (std::size_t i = at.blocks.size(); i-- > 0;) {
+    const Block& block = at.blocks[i];
+    store_.gather(ctx, block.unit(), i > 0 ? at.blocks[i - 1].unit() : -1);
+    block.backward(ctx, store_.weights(block.unit()), gradients(block.unit()), batch, rope_,
+                   flight.blocks[i], recompute, d);
+    reduce(block.unit());
+  }
+  if (!at.begins) return;
+  const Gradients g = gradients(embedding_->unit());
+  // A tied head of this very rank has already written its part.
+  const bool written = at.ends && config_.tie_word_embeddings;
+  embedding_->backward(ctx, g, batch.tokens, d, g.accumulate || written);
+  reduce(embedding_->unit());
+}
+
+Tensor Transformer::infer(Context& ctx, int chunk, const Batch& batch, ConstTensor x,
+                          const TokenLosses& losses, const Instruments* instruments) const {
+  const Chunk& at = this->at(chunk);
+  const DType dtype = store_.compute_dtype();
+  const Shape shape = stream_shape(batch.tokens.dim(0));
+  const Tensor sum = at.ends ? Tensor{} : ctx.scratch.allocate("stream of a chunk", dtype, shape);
+  const ArenaScope scratch(ctx.scratch);
+  Stream stream = enter(ctx, at, batch.tokens, x, ctx.scratch, ctx.scratch);
+  Block::Saved saved;
+  run_blocks(ctx, at, batch, {.policy = Recompute::none, .pass = Pass::infer}, stream, {&saved, 1},
+             instruments);
+  if (!at.ends) {
+    run(ctx, Add{.y = sum, .x = stream.delta, .base = stream.residual});
+    return sum;
+  }
+  const UnitId unit = head_->unit(), tied = embedding_ ? embedding_->unit() : unit;
+  store_.gather(ctx, unit, -1);
+  head_->forward(ctx, store_.weights(unit), store_.weights(tied), batch, stream,
+                 {.loss = losses.loss, .lse = losses.lse, .z_loss = 0});
+  return {};
+}
+
+void Transformer::forward_backward(Context& ctx, const Batch& batch, const BackwardOptions& options,
+                                   const TokenLosses& losses,
+                                   const Instruments* instruments) const {
+  const ArenaScope activations(ctx.activations);
+  if (options.micro.first) begin_step(ctx);
+  Flight flight;
+  forward(ctx, 0, batch, {}, options.recompute, flight, instruments);
+  const Tensor d = ctx.activations.allocate("d stream", store_.compute_dtype(),
+                                            stream_shape(batch.tokens.dim(0)));
+  backward(ctx, 0, batch, options, flight, losses, d);
 }
 
 void Transformer::forward(Context& ctx, const Batch& batch, const TokenLosses& losses,
-                          const Instruments* instruments) {
-  const ArenaScope scratch(ctx.scratch);
-  store_.gather(ctx, embedding_unit_, unit_of(0));
-  Stream stream = embed(ctx, batch.tokens, ctx.scratch);
-  Block::Saved s;
-  for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    const UnitId unit = blocks_[i].unit();
-    store_.gather(ctx, unit, unit_of(i + 1));
-    blocks_[i].forward(ctx, store_.weights(unit), batch, rope_, stream, s,
-                       {.policy = Recompute::none, .pass = Pass::infer}, {instruments, i});
-  }
-  store_.gather(ctx, head_.unit(), -1);
-  head_.forward(ctx, store_.weights(head_.unit()), store_.weights(embedding_unit_), batch, stream,
-                {.loss = losses.loss, .lse = losses.lse, .z_loss = 0});
+                          const Instruments* instruments) const {
+  infer(ctx, 0, batch, {}, losses, instruments);
 }
 
 void Transformer::decode(Context& ctx, ConstTensor tokens, ConstTensor positions,
                          std::int64_t first, std::span<const KeyValueCache> caches,
                          Tensor logits) const {
   const ArenaScope scratch(ctx.scratch);
-  Stream stream = embed(ctx, tokens, ctx.scratch);
-  for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    blocks_[i].decode(ctx, store_.weights(blocks_[i].unit()), positions, first, rope_, stream,
-                      caches[i]);
+  const Chunk& all = chunks_.front();
+  Stream stream = enter(ctx, all, tokens, {}, ctx.scratch, ctx.scratch);
+  for (std::size_t i = 0; i < all.blocks.size(); ++i) {
+    const Block& block = all.blocks[i];
+    block.decode(ctx, store_.weights(block.unit()), positions, first, rope_, stream, caches[i]);
   }
-  head_.last_logits(ctx, store_.weights(head_.unit()), store_.weights(embedding_unit_), stream,
-                    logits);
+  const UnitId unit = head_->unit();
+  head_->last_logits(ctx, store_.weights(unit), store_.weights(embedding_->unit()), stream, logits);
+}
+
+std::unique_ptr<ParamStore> declare_model(const ModelConfig& config) {
+  auto store = std::make_unique<ParamStore>();
+  const Transformer model(config, *store);
+  return store;
 }
 
 }  // namespace hg

@@ -33,45 +33,63 @@ struct WholeTensors {
   std::vector<std::unique_ptr<float[]>> memory;  // of those that were put together
 };
 
-/// Every parameter's `member` as it is over all ranks. Collective; all ranks but rank 0 get none.
-/// Parts that ranks do not have are zeros in the sum that puts a parameter together.
-WholeTensors whole_tensors(const ParamStore& store, std::string_view suffix,
-                           Tensor ParamState::*member) {
+/// One tensor from all ranks: `fill` writes this rank's part of it, into zeros. Collective; all
+/// ranks but rank 0 get none.
+template <class Fill>
+void put_together(const Group& world, std::string name, const Shape& shape, WholeTensors& result,
+                  Fill&& fill) {
+  auto memory = std::make_unique<float[]>(static_cast<std::size_t>(shape.numel()));
+  fill(memory.get());
+  const Tensor whole(memory.get(), DType::f32, shape);
+  world.comm->all_reduce(whole, Reduce::sum, "checkpoint");
+  if (world.rank > 0) return;
+  result.tensors.push_back({std::move(name), whole});
+  result.memory.push_back(std::move(memory));
+}
+
+/// Every parameter's `member` as it is over all ranks; `model` declares it whole.
+WholeTensors whole_tensors(const ParamStore& model, const ParamStore& store,
+                           std::string_view suffix, Tensor ParamState::*member) {
   WholeTensors result;
   const Group& world = store.mesh().world;
   const auto states = store.states();
-  auto state = states.begin();
-  for (const ParamSpec& spec : store.specs()) {
+  for (const ParamSpec& spec : model.specs()) {
     const std::string name = spec.name + std::string(suffix);
+    const auto state = std::ranges::find_if(
+        states, [&](const ParamState& own) { return own.spec.name == spec.name; });
     if (world.comm == nullptr) {
-      result.tensors.push_back({name, ((*state++).*member).view(spec.shape)});
+      result.tensors.push_back({name, ((*state).*member).view(spec.shape)});
       continue;
     }
-    const Shape shape = whole_shape(store.mesh(), spec.split, spec.shape);
-    auto memory = std::make_unique<float[]>(static_cast<std::size_t>(shape.numel()));
-    if (state != states.end() && &state->spec == &spec) {
+    put_together(world, name, spec.shape, result, [&](float* whole) {
+      if (state == states.end() || !state->counts) return;
       const auto* values = ((*state).*member).as<float>();
       for_state_runs(store.mesh(), *state, [&](const ShardRun& run) {
-        if (state->counts) std::copy_n(values + run.begin, run.count, memory.get() + run.whole);
+        std::copy_n(values + run.begin, run.count, whole + run.whole);
       });
-      ++state;
-    }
-    const Tensor whole(memory.get(), DType::f32, shape);
-    world.comm->all_reduce(whole, Reduce::sum, "checkpoint");
-    if (world.rank > 0) continue;
-    result.tensors.push_back({name, whole});
-    result.memory.push_back(std::move(memory));
+    });
   }
   return result;
 }
 
-/// What the model holds beside parameters.
-std::vector<NamedTensor> saved_buffers(const ParamStore& store) {
-  std::vector<NamedTensor> tensors;
-  for (const Buffer& buffer : store.buffers()) {
-    if (buffer.spec.saved) tensors.push_back({buffer.spec.name, buffer.values});
+/// What the model holds beside parameters, the same on all ranks of a stage.
+WholeTensors saved_buffers(const ParamStore& model, const ParamStore& store) {
+  WholeTensors result;
+  const Mesh& mesh = store.mesh();
+  for (const Buffer& buffer : model.buffers()) {
+    if (!buffer.spec.saved) continue;
+    const auto own = std::ranges::find_if(
+        store.buffers(), [&](const Buffer& other) { return other.spec.name == buffer.spec.name; });
+    if (mesh.world.comm == nullptr) {
+      result.tensors.push_back({buffer.spec.name, own->values});
+      continue;
+    }
+    put_together(mesh.world, buffer.spec.name, buffer.spec.shape, result, [&](float* whole) {
+      if (own != store.buffers().end() && mesh.stage.rank == 0)
+        std::copy_n(own->values.as<float>(), own->values.numel(), whole);
+    });
   }
-  return tensors;
+  return result;
 }
 
 /// The tensor of the file, whose shape must be this.
@@ -101,9 +119,11 @@ void read_state(const SafetensorsFile& file, const fs::path& path, const std::st
 
 fs::path save_checkpoint(const fs::path& folder, const ParamStore& store, const TrainState& state,
                          const RunConfig& config, std::int64_t keep) {
-  auto model = whole_tensors(store, "", &ParamState::master);
-  const auto m = whole_tensors(store, ".m", &ParamState::m);
-  const auto v = whole_tensors(store, ".v", &ParamState::v);
+  const auto declared = declare_model(config.model);
+  auto model = whole_tensors(*declared, store, "", &ParamState::master);
+  const auto m = whole_tensors(*declared, store, ".m", &ParamState::m);
+  const auto v = whole_tensors(*declared, store, ".v", &ParamState::v);
+  const auto buffers = saved_buffers(*declared, store);
   const fs::path name = fmt::format("{}{:08}", kPrefix, state.step);
   if (store.mesh().world.rank > 0) return folder / name;
 
@@ -112,7 +132,7 @@ fs::path save_checkpoint(const fs::path& folder, const ParamStore& store, const 
   fs::create_directories(temporary, error);
   HG_CHECK(!error, "{}: cannot create the folder: {}", temporary.string(), error.message());
   try {
-    std::ranges::move(saved_buffers(store), std::back_inserter(model.tensors));
+    std::ranges::copy(buffers.tensors, std::back_inserter(model.tensors));
     write_safetensors(temporary / "model.safetensors", model.tensors, {{"format", "pt"}});
     auto moments = m.tensors;
     std::ranges::copy(v.tensors, std::back_inserter(moments));
@@ -146,9 +166,13 @@ TrainState load_checkpoint(const fs::path& checkpoint, ParamStore& store, Contex
                  moments_path = checkpoint / "optimizer.safetensors";
   const SafetensorsFile model(model_path);
   const auto states = store.states();
-  const std::size_t expected = store.specs().size() + saved_buffers(store).size();
-  HG_CHECK(model.names().size() == expected, "{}: holds {} tensors, the model has {}",
-           model_path.string(), model.names().size(), expected);
+  if (store.mesh().pipeline.size == 1) {  // else this rank does not know all
+    const auto saved = std::ranges::count_if(
+        store.buffers(), [](const Buffer& buffer) { return buffer.spec.saved; });
+    const std::size_t expected = store.specs().size() + static_cast<std::size_t>(saved);
+    HG_CHECK(model.names().size() == expected, "{}: holds {} tensors, the model has {}",
+             model_path.string(), model.names().size(), expected);
+  }
   for (const ParamState& state : states) {
     read_state(model, model_path, "", store, state, state.master ? state.master : state.working,
                ctx);

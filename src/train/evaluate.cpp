@@ -2,36 +2,68 @@
 
 #include <algorithm>
 
+#include "train/micro_batch_loss.h"
+
 namespace hg {
+namespace {
+
+/// One batch through this rank's chunks, from stage to stage.
+void infer(RunModel& run, const Batch& batch, const TokenLosses& losses) {
+  PipelineLinks* links = run.store.mesh().links;
+  for (int chunk = 0; chunk < run.model.chunks(); ++chunk) {
+    const ArenaScope scratch(run.ctx.scratch);
+    Tensor x;
+    if (!run.model.begins(chunk)) {
+      x = run.ctx.scratch.allocate("stream of a chunk", run.store.compute_dtype(),
+                                   run.model.stream_shape(batch.tokens.dim(0)));
+      links->receive(PipelineLinks::kActivations, x, "validation");
+    }
+    const Tensor y = run.model.infer(run.ctx, chunk, batch, x, losses);
+    if (!y) continue;
+    links->wait(PipelineLinks::kActivations,
+                links->send(PipelineLinks::kActivations, y, "validation"));
+  }
+}
+
+}  // namespace
 
 Evaluation evaluate(RunModel& run, const TokenLosses& losses, const TokenFile& file,
                     const TrainingConfig& training, std::int64_t sequences) {
-  Loader loader(file, {.seed = 0,
-                       .seq_len = training.seq_len,
-                       .sequences = training.micro_batch_size,
-                       .first_sample = 0,
-                       .order = SampleOrder::sequential,
-                       .rank = 0,
-                       .ranks = 1});  // every rank reads all of it: no loss is left to be summed
-  const std::int64_t available = loader.sampler().samples();
+  const Mesh& mesh = run.store.mesh();
+  const auto load = [&](std::int64_t first_sample, int rank, int ranks) {
+    return LoaderOptions{.seed = 0,
+                         .seq_len = training.seq_len,
+                         .sequences = training.micro_batch_size,
+                         .first_sample = first_sample,
+                         .order = SampleOrder::sequential,
+                         .rank = rank,
+                         .ranks = ranks};
+  };
+  std::vector<MicroBatchLoss> own(1);
+  const auto add = [&](Loader& loader, std::int64_t batches, bool counts) {
+    for (std::int64_t i = 0; i < batches; ++i) {
+      const HostBatch& batch = loader.next();
+      infer(run, batch.view(), losses);
+      if (counts && mesh.last_stage()) own[0].add(loss_of(batch, losses));
+    }
+  };
+  Loader shared(file, load(0, mesh.data.rank, mesh.data.size));
+  const std::int64_t available = shared.sampler().samples();
   const std::int64_t wanted = sequences > 0 ? std::min(sequences, available) : available;
-  const std::int64_t batches = wanted / training.micro_batch_size;
+  const std::int64_t batches = wanted / training.micro_batch_size, each = batches / mesh.data.size;
   HG_CHECK(batches > 0,
            "{}: validation needs a micro-batch of {} sequences of {} tokens, there are {}",
            file.prefix(), training.micro_batch_size, training.seq_len, available);
-
-  Evaluation result;
-  for (std::int64_t i = 0; i < batches; ++i) {
-    const HostBatch& batch = loader.next();
-    run.model.forward(run.ctx, batch.view(), losses);
-    for (std::size_t t = 0; t < batch.targets.size(); ++t) {
-      if (batch.targets[t] < 0) continue;
-      result.loss += double{losses.loss.as<float>()[t]};
-      ++result.targets;
-    }
+  add(shared, each, true);
+  // What does not divide is run by all ranks, since none can stay away from a collective.
+  const std::int64_t done = each * mesh.data.size;
+  if (done < batches) {
+    Loader rest(file, load(done * training.micro_batch_size, 0, 1));
+    add(rest, batches - done, mesh.data.rank == 0);
   }
-  result.loss /= static_cast<double>(result.targets);
-  return result;
+  MicroBatchLoss sum;
+  for (const MicroBatchLoss& rank : losses_of_all_ranks(mesh, own)) sum.add(rank);
+  return {.loss = sum.loss / sum.targets, .targets = static_cast<std::int64_t>(sum.targets)};
 }
 
 }  // namespace hg

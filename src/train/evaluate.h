@@ -12,7 +12,8 @@ struct Evaluation {
 };
 
 /// Mean loss over the first `sequences` of `file` (0: all whole ones), read in order. The batch is
-/// that of training, and so fits the planned memory.
+/// that of training, and so fits the planned memory. Ranks of the data axis share the sequences.
+/// Collective: the same result on every rank.
 Evaluation evaluate(RunModel& run, const TokenLosses& losses, const TokenFile& file,
                     const TrainingConfig& training, std::int64_t sequences);
 

@@ -52,6 +52,20 @@ void check_tensor(const RunConfig& config, Misfits& misfits) {
         kKey, tensor);
 }
 
+void check_pipeline(const RunConfig& config, std::int64_t data, Misfits& misfits) {
+  const std::int64_t stages = config.parallelism.pipeline;
+  const std::int64_t chunks = config.parallelism.pipeline_chunks;
+  if (stages * chunks > config.model.num_hidden_layers)
+    misfits.add(
+        "model.num_hidden_layers = {} is less than parallelism.pipeline x pipeline_chunks = {}",
+        config.model.num_hidden_layers, stages * chunks);
+  if (chunks == 1) return;
+  if (stages == 1)
+    misfits.add("parallelism.pipeline_chunks = {}, but parallelism.pipeline is 1", chunks);
+  misfits.divide("the number of a step's micro-batches", config.training.accumulation_steps(data),
+                 "parallelism.pipeline, which pipeline_chunks > 1 needs,", stages);
+}
+
 }  // namespace
 
 MeshShape layout_of(const RunConfig& config, int ranks) {
@@ -69,9 +83,7 @@ MeshShape layout_of(const RunConfig& config, int ranks) {
   misfits.divide("training.global_batch_size", config.training.global_batch_size,
                  "training.micro_batch_size x data-parallel ranks",
                  config.training.micro_batch_size * data);
-  if (parallelism.pipeline > 1 || parallelism.pipeline_chunks > 1)
-    misfits.add("parallelism.pipeline is {}: the layers cannot be shared yet",
-                parallelism.pipeline);
+  check_pipeline(config, data, misfits);
   if (parallelism.context > 1)
     misfits.add("parallelism.context is {}: sequences cannot be shared yet", parallelism.context);
   if (tensor > 1) check_tensor(config, misfits);

@@ -4,6 +4,7 @@
 
 #include "model/flops.h"
 #include "train/looks/update_norms.h"
+#include "train/micro_batches.h"
 #include "train/optimizer.h"
 
 namespace hg {
@@ -23,18 +24,48 @@ Batch shape_of_batch(Arena& arena, const TrainingConfig& training) {
 std::vector<KindCount> count_by_kind(const ParamStore& store) {
   std::vector<KindCount> kinds;
   for (const ParamSpec& spec : store.specs()) {
-    const std::int64_t copies = spec.repeats * split_group(store.mesh(), spec.split).size;
     for (const auto& part : spec.parts) {
       if (part.numel == 0) continue;
       const auto found = std::ranges::find(kinds, part.kind, &KindCount::kind);
       if (found == kinds.end()) {
-        kinds.push_back({part.kind, copies * part.numel});
+        kinds.push_back({part.kind, spec.repeats * part.numel});
       } else {
-        found->numel += copies * part.numel;
+        found->numel += spec.repeats * part.numel;
       }
     }
   }
   return kinds;
+}
+
+/// One micro-batch through all chunks of this rank, forward and backward.
+void run_micro_batch(RunModel& meta, const RunConfig& config, const Batch& batch,
+                     const TokenLosses& losses, const Instruments* instruments) {
+  Context& ctx = meta.ctx;
+  const Shape shape = meta.model.stream_shape(batch.tokens.dim(0));
+  meta.model.begin_step(ctx);
+  for (int chunk = 0; chunk < meta.model.chunks(); ++chunk) {
+    const ArenaScope slot(ctx.activations);
+    const auto stream = [&](const char* label) {
+      return ctx.activations.allocate(label, meta.store.compute_dtype(), shape);
+    };
+    const Tensor x = meta.model.begins(chunk) ? Tensor{} : stream("stream of a chunk");
+    Flight flight;
+    meta.model.forward(ctx, chunk, batch, x, config.training.recompute, flight, instruments);
+    meta.model.backward(ctx, chunk, batch,
+                        {.recompute = config.training.recompute,
+                         .z_loss = static_cast<float>(config.training.z_loss)},
+                        flight, losses, stream("d stream"));
+  }
+}
+
+/// A validation batch, likewise.
+void run_inference(RunModel& meta, const Batch& batch, const TokenLosses& losses) {
+  for (int chunk = 0; chunk < meta.model.chunks(); ++chunk) {
+    const ArenaScope scratch(meta.ctx.scratch);
+    const Tensor x = meta.ctx.scratch.allocate("stream of a chunk", meta.store.compute_dtype(),
+                                               meta.model.stream_shape(batch.tokens.dim(0)));
+    meta.model.infer(meta.ctx, chunk, batch, x, losses);
+  }
 }
 
 }  // namespace
@@ -45,7 +76,7 @@ ZeroStage zero_stage(const RunConfig& config) {
 
 RunModel::RunModel(const ModelConfig& config, Device device, const CpuInfo& cpu, const Mesh& mesh,
                    ZeroStage stage)
-    : store(mesh, stage), model(config, store) {
+    : store(mesh, stage), model(config, store), whole(declare_model(config)) {
   ctx.device = device;
   ctx.cpu = cpu;
 }
@@ -82,27 +113,29 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh
   const Batch batch = shape_of_batch(meta.data, config.training);
   const TokenLosses losses = allocate_losses(meta.tables, tokens);
 
-  meta.model.forward(meta.ctx, batch, losses);
+  run_inference(meta, batch, losses);
   if (config.metrics.instrument_interval > 0) {
     const Instruments instruments(config.model, tokens, meta.tables, {}, mesh);
-    meta.model.forward_backward(meta.ctx, batch, config.training.recompute, 0, {}, losses,
-                                &instruments);
-    measure_updates(meta.ctx, meta.store, config.optimizer, config.optimizer.lr, 1, 1);
+    run_micro_batch(meta, config, batch, losses, &instruments);
+    measure_updates(meta, config.optimizer, config.optimizer.lr, 1, 1);
   }
   meta.ctx.trace = &plan.trace;
-  meta.model.forward_backward(meta.ctx, batch, config.training.recompute,
-                              static_cast<float>(config.training.z_loss), {}, losses);
+  run_micro_batch(meta, config, batch, losses, nullptr);
   gradient_norm(meta.ctx, meta.store);
   adamw_step(meta.ctx, meta.store, config.optimizer, config.optimizer.lr, 1, 1);
   meta.model.end_step(meta.ctx);
 
-  plan.parameters = count_by_kind(meta.store);
-  plan.active_parameters = active_parameters(config.model, meta.store);
+  plan.parameters = count_by_kind(*meta.whole);
+  plan.active_parameters = active_parameters(config.model, *meta.whole);
   for (const Arena* arena : meta.store.arenas()) {
     if (arena->high_water() > 0) plan.memory.push_back({arena->name(), arena->high_water(), {}});
   }
+  plan.slots = schedule_of(config, mesh).slots;
   for (const Arena* arena : {&meta.ctx.activations, &meta.ctx.scratch, &meta.tables}) {
-    plan.memory.push_back({arena->name(), arena->high_water(), arena->high_water_entries()});
+    const bool in_slots = arena == &meta.ctx.activations;
+    plan.memory.push_back(
+        {arena->name(), arena->high_water() * static_cast<std::size_t>(in_slots ? plan.slots : 1),
+         arena->high_water_entries()});
   }
   plan.activations = meta.ctx.activations.high_water();
   plan.scratch = meta.ctx.scratch.high_water();
@@ -114,6 +147,8 @@ std::unique_ptr<RunModel> make_training_model(const RunConfig& config, const Cpu
                                               const StepPlan& plan, const Mesh& mesh) {
   auto run = std::make_unique<RunModel>(config.model, Device::cpu, cpu, mesh, zero_stage(config));
   run->ctx.activations.reserve(plan.activations);
+  for (int slot = 1; slot < plan.slots; ++slot)
+    run->in_flight.emplace_back("activations").reserve(plan.activations);
   run->ctx.scratch.reserve(plan.scratch);
   run->tables.reserve(plan.tables);
   run->store.allocate(Device::cpu, compute_dtype(config.training.precision, cpu),

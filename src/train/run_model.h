@@ -2,6 +2,7 @@
 // planning share. Built twice from the same lines: on Device::meta to measure, then for real.
 #pragma once
 
+#include <deque>
 #include <memory>
 
 #include "core/batch.h"
@@ -19,8 +20,10 @@ struct RunModel {
   Context ctx;
   ParamStore store;
   Transformer model;
-  Arena tables{"tables"};  // what lives as long as the run: RoPE, per-token losses
-  Arena data{"batch"};     // on Device::meta, the addresses of a batch
+  std::unique_ptr<const ParamStore> whole;  // declares the parameters of all ranks; see there
+  std::deque<Arena> in_flight;  // activations of micro-batches in flight, beyond the first
+  Arena tables{"tables"};       // what lives as long as the run: RoPE, per-token losses
+  Arena data{"batch"};          // on Device::meta, the addresses of a batch
 };
 
 /// Room for the losses of a micro-batch of `tokens`.
@@ -43,9 +46,10 @@ struct StepPlan {
     std::vector<Arena::Entry> entries;  // what is live at the peak; empty for parameters
   };
   std::vector<Memory> memory;                // every arena, in the order of the step
-  std::size_t activations, scratch, tables;  // bytes to reserve
+  std::size_t activations, scratch, tables;  // bytes to reserve, activations for each slot
+  int slots;                                 // micro-batches in flight: PipelineSchedule
   Trace trace;                               // ops of one micro-batch and of the optimizer
-  std::vector<KindCount> parameters;         // in the order of the model
+  std::vector<KindCount> parameters;         // of all ranks, in the order of the model
   double active_parameters;                  // of a token; see model/flops.h
 
   std::size_t total_bytes() const;

@@ -181,7 +181,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   Trainer trainer(config, *run, loader, state);
   if (writes) {
     trainer.add(std::make_unique<StepMetricsHook>(
-        sinks, model_flops_per_token(config.model, run->store, config.training.seq_len),
+        sinks, model_flops_per_token(config.model, *run->whole, config.training.seq_len),
         measure_gemm_ceiling(cpu, run->store.compute_dtype())));
   }
   const ValidationHook* validation = nullptr;

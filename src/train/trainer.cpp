@@ -1,9 +1,10 @@
 #include "train/trainer.h"
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "core/clock.h"
-#include "dist/collectives.h"
 #include "train/optimizer.h"
 
 namespace hg {
@@ -22,10 +23,12 @@ LrSchedule make_schedule(const RunConfig& config) {
 }  // namespace
 
 Trainer::Trainer(const RunConfig& config, RunModel& run, Loader& loader, TrainState state)
-    : config_(config), run_(run), loader_(loader), schedule_(make_schedule(config)), state_(state) {
-  const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
-  losses_ = allocate_losses(run.tables, tokens);
-}
+    : config_(config),
+      run_(run),
+      loader_(loader),
+      schedule_(make_schedule(config)),
+      state_(state),
+      micro_batches_(config, run) {}
 
 void Trainer::run() {
   for (const auto& hook : hooks_) hook->begin(*this);
@@ -41,31 +44,22 @@ StepResult Trainer::step() {
   const auto start = Clock::now();
   const double waited = waiting_seconds();
   StepResult result{.step = state_.step + 1, .lr = schedule_.at(state_.step)};
-  LossSums sums;
-  const std::int64_t micros = config_.training.accumulation_steps(run_.store.mesh().data.size);
-  for (std::int64_t micro = 0; micro < micros; ++micro) {
-    const auto waiting = Clock::now();
-    const HostBatch& batch = loader_.next();
-    result.data_seconds += seconds_since(waiting);
-
-    const Instruments* instruments = std::exchange(instruments_, nullptr);
-    if (instruments != nullptr) seen_tokens_ = batch.tokens;
-    run_.model.forward_backward(run_.ctx, batch.view(), config_.training.recompute,
-                                static_cast<float>(config_.training.z_loss),
-                                {.first = micro == 0, .last = micro + 1 == micros}, losses_,
-                                instruments);
-    add_losses(batch, sums);
+  const auto losses = losses_of_all_ranks(
+      run_.store.mesh(), micro_batches_.step(loader_, std::exchange(instruments_, nullptr)));
+  MicroBatchLoss sums;
+  for (const MicroBatchLoss& micro : losses) {
+    sums.add(micro);
+    if (micro.targets > 0) result.max_loss = std::max(result.max_loss, micro.loss / micro.targets);
   }
-  sum_over_ranks(sums);
+  result.data_seconds = micro_batches_.data_seconds();
   result.tokens = config_.training.global_batch_size * config_.training.seq_len;
   HG_CHECK(sums.targets > 0,
            "step {}: no token of the batch has a target; are all documents one token long?",
            result.step);
 
   // Gradients are of the sum over targets; the mean's are that divided by their number.
-  const double per_target = 1.0 / static_cast<double>(sums.targets);
+  const double per_target = 1 / sums.targets;
   result.loss = sums.loss * per_target;
-  result.max_loss = sums.max_loss;
   result.z = std::sqrt(sums.squared_lse * per_target);
   result.grad_norm = gradient_norm(run_.ctx, run_.store) * per_target;
   HG_CHECK(std::isfinite(result.loss) && std::isfinite(result.grad_norm),
@@ -92,49 +86,9 @@ StepResult Trainer::step() {
 }
 
 double Trainer::waiting_seconds() const {
-  const CommQueue* queue = run_.store.mesh().queue;
-  return queue == nullptr ? 0 : queue->seconds().waiting;
-}
-
-void Trainer::sum_over_ranks(LossSums& sums) {
-  const Group& data = run_.store.mesh().data;
-  if (data.size == 1) return;
-  const ArenaScope scope(run_.ctx.scratch);
-  const auto all = [&](DType dtype, std::int64_t n, Reduce reduce) {
-    const Tensor x = run_.ctx.scratch.allocate("loss sums", dtype, {n});
-    return AllReduce{.x = x, .group = data, .reduce = reduce, .label = "losses"};
-  };
-  const AllReduce losses = all(DType::f32, 2, Reduce::sum);
-  losses.x.as<float>()[0] = static_cast<float>(sums.loss);
-  losses.x.as<float>()[1] = static_cast<float>(sums.squared_lse);
-  hg::run(run_.ctx, losses);
-  const AllReduce largest = all(DType::f32, 1, Reduce::max);
-  *largest.x.as<float>() = static_cast<float>(sums.max_loss);
-  hg::run(run_.ctx, largest);
-  const AllReduce targets = all(DType::i32, 1, Reduce::sum);
-  *targets.x.as<std::int32_t>() = static_cast<std::int32_t>(sums.targets);
-  hg::run(run_.ctx, targets);
-  sums = {.loss = double{losses.x.as<float>()[0]},
-          .squared_lse = double{losses.x.as<float>()[1]},
-          .max_loss = double{*largest.x.as<float>()},
-          .targets = *targets.x.as<std::int32_t>()};
-}
-
-void Trainer::add_losses(const HostBatch& batch, LossSums& sums) const {
-  const auto* loss = losses_.loss.as<float>();
-  const auto* lse = losses_.lse.as<float>();
-  double total = 0, squares = 0;
-  std::int64_t targets = 0;
-  for (std::size_t t = 0; t < batch.targets.size(); ++t) {
-    if (batch.targets[t] < 0) continue;
-    total += double{loss[t]};
-    squares += double{lse[t]} * double{lse[t]};
-    ++targets;
-  }
-  sums.loss += total;
-  sums.squared_lse += squares;
-  sums.targets += targets;
-  if (targets > 0) sums.max_loss = std::max(sums.max_loss, total / static_cast<double>(targets));
+  const Mesh& mesh = run_.store.mesh();
+  return (mesh.queue == nullptr ? 0 : mesh.queue->seconds().waiting) +
+         (mesh.links == nullptr ? 0 : mesh.links->waiting_seconds());
 }
 
 }  // namespace hg

@@ -5,9 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "data/loader.h"
-#include "train/config.h"
-#include "train/run_model.h"
+#include "train/micro_batches.h"
 
 namespace hg {
 
@@ -29,7 +27,7 @@ struct StepResult {
   double gradient_scale = 0;  // that the optimizer applied: of the mean, and of clipping
   std::int64_t tokens = 0;    // of this step
   double seconds = 0, data_seconds = 0;
-  double waiting_seconds = 0;  // for other ranks, in what runs behind the work: ParamStore
+  double waiting_seconds = 0;  // for other ranks: for what runs behind the work, and for stages
 };
 
 class Trainer;
@@ -57,20 +55,14 @@ class Trainer {
   /// Has the first micro-batch of the next step seen by instruments, which must outlive it.
   void look_with(const Instruments& instruments) { instruments_ = &instruments; }
   /// The ids of the micro-batch that was seen last.
-  const std::vector<std::int32_t>& seen_tokens() const { return seen_tokens_; }
+  const std::vector<std::int32_t>& seen_tokens() const { return micro_batches_.seen_tokens(); }
 
   const RunConfig& config() const { return config_; }
   const TrainState& state() const { return state_; }
   RunModel& model() { return run_; }
-  const TokenLosses& losses() const { return losses_; }
+  const TokenLosses& losses() const { return micro_batches_.losses(); }
 
  private:
-  struct LossSums {
-    double loss = 0, squared_lse = 0, max_loss = 0;
-    std::int64_t targets = 0;
-  };
-  void add_losses(const HostBatch& batch, LossSums& sums) const;
-  void sum_over_ranks(LossSums& sums);
   double waiting_seconds() const;  // of this process so far
 
   const RunConfig& config_;
@@ -78,9 +70,8 @@ class Trainer {
   Loader& loader_;
   LrSchedule schedule_;
   TrainState state_;
-  TokenLosses losses_;
-  const Instruments* instruments_ = nullptr;  // of the next micro-batch
-  std::vector<std::int32_t> seen_tokens_;
+  MicroBatches micro_batches_;
+  const Instruments* instruments_ = nullptr;  // of the next step
   std::vector<std::unique_ptr<Hook>> hooks_;
 };
 

@@ -58,8 +58,9 @@ struct Loaded {
               .lse = run.tables.allocate("lse", DType::f32, {tokens})};
   }
   void step(const Golden& golden, Recompute recompute = Recompute::none, bool accumulate = false) {
-    run.model.forward_backward(run.ctx, golden.batch, recompute, golden.z_loss,
-                               {.first = !accumulate}, losses);
+    run.model.forward_backward(
+        run.ctx, golden.batch,
+        {.recompute = recompute, .z_loss = golden.z_loss, .micro = {.first = !accumulate}}, losses);
   }
   /// Copies of all gradients, in the order of the parameters.
   std::vector<Tensor> gradients() {

@@ -54,8 +54,10 @@ class RankModel {
   /// One optimizer step of so many micro-batches, with all that is sent for it done.
   void step(int micros = 1) {
     for (int micro = 0; micro < micros; ++micro) {
-      run_->model.forward_backward(run_->ctx, batch(), config_.training.recompute, 0,
-                                   {.first = micro == 0, .last = micro + 1 == micros}, losses_);
+      run_->model.forward_backward(run_->ctx, batch(),
+                                   {.recompute = config_.training.recompute,
+                                    .micro = {.first = micro == 0, .last = micro + 1 == micros}},
+                                   losses_);
     }
     gradient_norm(run_->ctx, run_->store);
     adamw_step(run_->ctx, run_->store, {}, 1e-3, 1, ++steps_);

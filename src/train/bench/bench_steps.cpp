@@ -62,8 +62,8 @@ double BenchSteps::next(Trace* trace, const Instruments* look) {
   run_->ctx.trace = trace;
   const auto start = Clock::now();
   const HostBatch& batch = batches_[static_cast<std::size_t>(steps_++) % batches_.size()];
-  run_->model.forward_backward(run_->ctx, batch.view(), config_.training.recompute, 0, {}, losses_,
-                               look);
+  run_->model.forward_backward(run_->ctx, batch.view(), {.recompute = config_.training.recompute},
+                               losses_, look);
   const auto tokens = static_cast<double>(tokens_);
   const double norm = gradient_norm(run_->ctx, run_->store) / tokens;
   const double scale = std::min(1.0, config_.training.max_grad_norm / norm) / tokens;
@@ -87,8 +87,8 @@ double BenchSteps::details(const Instruments& look) const {
 /// The row of a look, as InstrumentsHook makes it.
 void BenchSteps::make_row(const Instruments& look, double scale) {
   MetricRow row{.step = steps_, .kind = "instruments", .values = instrument_summary(look)};
-  const auto updates = measure_updates(run_->ctx, run_->store, config_.optimizer,
-                                       config_.optimizer.lr, scale, steps_);
+  const auto updates =
+      measure_updates(*run_, config_.optimizer, config_.optimizer.lr, scale, steps_);
   std::ranges::move(update_summary(updates), std::back_inserter(row.values));
   json_line(row);
 }

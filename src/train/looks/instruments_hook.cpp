@@ -25,8 +25,9 @@ void InstrumentsHook::before_step(Trainer& trainer) {
 void InstrumentsHook::after_step(Trainer& trainer, const StepResult& result) {
   if (result.step % config_.metrics.instrument_interval != 0) return;
   RunModel& run = trainer.model();
+  instruments_.gather_stages();
   std::vector<NamedValue> values = instrument_summary(instruments_);
-  const auto updates = measure_updates(run.ctx, run.store, trainer.config().optimizer, result.lr,
+  const auto updates = measure_updates(run, trainer.config().optimizer, result.lr,
                                        result.gradient_scale, result.step);
   std::ranges::move(update_summary(updates), std::back_inserter(values));
   if (!details_) return;  // rank 0 writes

@@ -77,9 +77,10 @@ void UpdateSums::add(const UpdateSums& other) {
   update += other.update;
 }
 
-std::vector<UpdateGroup> measure_updates(Context& ctx, const ParamStore& store,
-                                         const OptimizerConfig& config, double lr,
+std::vector<UpdateGroup> measure_updates(RunModel& model, const OptimizerConfig& config, double lr,
                                          double gradient_scale, std::int64_t step) {
+  Context& ctx = model.ctx;
+  const ParamStore& store = model.store;
   const ArenaScope scope(ctx.scratch);
   const std::vector<ParamState> states = store.states();
   const std::vector<Range> ranges = ranges_of(states);
@@ -100,7 +101,7 @@ std::vector<UpdateGroup> measure_updates(Context& ctx, const ParamStore& store,
                          .gradient_scale = static_cast<float>(gradient_scale),
                          .step = step});
   }
-  std::vector<UpdateGroup> groups = groups_of(store);
+  std::vector<UpdateGroup> groups = groups_of(*model.whole);
   if (ctx.device != Device::meta) {
     for (std::int64_t i = 0; i < count; ++i) {
       const Range& range = ranges[static_cast<std::size_t>(i)];

@@ -4,9 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "core/context.h"
-#include "dist/param_store.h"
-#include "train/config.h"
+#include "train/run_model.h"
 
 namespace hg {
 
@@ -17,7 +15,7 @@ struct UpdateSums {
   void add(const UpdateSums& other);
 };
 
-/// All parameters of one kind, such as "gate", in one unit, such as "layers.3".
+/// All parameters of one kind, such as "gate", in one unit, such as "layers.3", of all ranks.
 struct UpdateGroup {
   std::string kind, unit;
   UpdateSums sums;
@@ -25,8 +23,7 @@ struct UpdateGroup {
 
 /// Reads the store behind an optimizer step that was taken with these numbers; gradients are as the
 /// step scaled them. On Device::meta sizes scratch, and gives zeros.
-std::vector<UpdateGroup> measure_updates(Context& ctx, const ParamStore& store,
-                                         const OptimizerConfig& config, double lr,
+std::vector<UpdateGroup> measure_updates(RunModel& model, const OptimizerConfig& config, double lr,
                                          double gradient_scale, std::int64_t step);
 
 }  // namespace hg

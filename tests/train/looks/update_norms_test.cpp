@@ -67,7 +67,7 @@ TEST(UpdateNorms, AgreeWithDifferencesOfTheWeights) {
           {.gradient = g * g, .weight = w * w, .update = moved * moved});
     }
   }
-  const auto groups = measure_updates(model.run.ctx, model.run.store, model.optimizer, Stepped::kLr,
+  const auto groups = measure_updates(model.run, model.optimizer, Stepped::kLr,
                                       Stepped::kScale, 1);
   EXPECT_EQ(groups.size(), expected.size());
   for (const UpdateGroup& group : groups) {

@@ -1,0 +1,128 @@
+#include "train/micro_batches.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/clock.h"
+
+namespace hg {
+namespace {
+
+std::int64_t tokens_of(const TrainingConfig& training) {
+  return training.micro_batch_size * training.seq_len;
+}
+
+/// Puts a slot's memory in the place of the context's activations.
+class UseSlot {
+ public:
+  UseSlot(RunModel& run, int slot) : run_(run), slot_(slot) { exchange(); }
+  ~UseSlot() { exchange(); }
+  UseSlot(const UseSlot&) = delete;
+  UseSlot& operator=(const UseSlot&) = delete;
+
+ private:
+  void exchange() {
+    if (slot_ > 0) swap(run_.ctx.activations, run_.in_flight[static_cast<std::size_t>(slot_) - 1]);
+  }
+  RunModel& run_;
+  int slot_;
+};
+
+}  // namespace
+
+PipelineSchedule schedule_of(const RunConfig& config, const Mesh& mesh) {
+  return pipeline_schedule(mesh.pipeline.rank, mesh.pipeline.size, mesh.chunks,
+                           static_cast<int>(config.training.accumulation_steps(mesh.data.size)));
+}
+
+MicroBatches::MicroBatches(const RunConfig& config, RunModel& run)
+    : config_(config),
+      run_(run),
+      mesh_(run.store.mesh()),
+      schedule_(schedule_of(config, mesh_)),
+      micro_batches_(config.training.accumulation_steps(mesh_.data.size)),
+      slots_(static_cast<std::size_t>(schedule_.slots)),
+      batches_(static_cast<std::size_t>(schedule_.batches), HostBatch(tokens_of(config.training))),
+      losses_(allocate_losses(run.tables, tokens_of(config.training))) {}
+
+std::vector<MicroBatchLoss> MicroBatches::step(Loader& loader, const Instruments* instruments) {
+  std::vector<MicroBatchLoss> losses(static_cast<std::size_t>(micro_batches_));
+  loaded_ = 0;
+  data_seconds_ = 0;
+  run_.model.begin_step(run_.ctx);
+  for (const PipelineAction& action : schedule_.actions) {
+    const UseSlot slot(run_, action.slot);
+    const HostBatch& batch = batch_of(action.micro_batch, loader);
+    const bool looks = action.micro_batch == 0 && instruments != nullptr;
+    if (action.pass == PipelineAction::Pass::forward) {
+      if (looks) seen_tokens_ = batch.tokens;
+      forward(action, batch, looks ? instruments : nullptr);
+    } else {
+      backward(action, batch);
+      if (run_.model.ends(action.chunk))
+        losses[static_cast<std::size_t>(action.micro_batch)] = loss_of(batch, losses_);
+    }
+  }
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const UseSlot slot(run_, static_cast<int>(i));
+    finish(slots_[i]);
+  }
+  return losses;
+}
+
+const HostBatch& MicroBatches::batch_of(int micro_batch, Loader& loader) {
+  HostBatch& batch = batches_[static_cast<std::size_t>(micro_batch) % batches_.size()];
+  if (micro_batch == loaded_) {
+    const auto start = Clock::now();
+    batch = loader.next();
+    data_seconds_ += seconds_since(start);
+    ++loaded_;
+  }
+  return batch;
+}
+
+void MicroBatches::forward(const PipelineAction& action, const HostBatch& batch,
+                           const Instruments* instruments) {
+  Context& ctx = run_.ctx;
+  Slot& slot = slots_[static_cast<std::size_t>(action.slot)];
+  finish(slot);  // with the micro-batch that had its place before
+  const std::string label = fmt::format("micro-batch {}", action.micro_batch);
+  Tensor x;
+  if (!run_.model.begins(action.chunk)) {
+    x = ctx.activations.allocate("stream of a chunk", run_.store.compute_dtype(),
+                                 run_.model.stream_shape(tokens_of(config_.training)));
+    mesh_.links->receive(PipelineLinks::kActivations, x, label);
+  }
+  const Tensor y = run_.model.forward(ctx, action.chunk, batch.view(), x,
+                                      config_.training.recompute, slot.flight, instruments);
+  if (y)
+    slot.sent[PipelineLinks::kActivations] =
+        mesh_.links->send(PipelineLinks::kActivations, y, label);
+}
+
+void MicroBatches::backward(const PipelineAction& action, const HostBatch& batch) {
+  Context& ctx = run_.ctx;
+  Slot& slot = slots_[static_cast<std::size_t>(action.slot)];
+  const std::string label = fmt::format("micro-batch {}", action.micro_batch);
+  const Tensor d = ctx.activations.allocate("d stream", run_.store.compute_dtype(),
+                                            run_.model.stream_shape(tokens_of(config_.training)));
+  if (!run_.model.ends(action.chunk)) mesh_.links->receive(PipelineLinks::kGradients, d, label);
+  run_.model.backward(ctx, action.chunk, batch.view(),
+                      {.recompute = config_.training.recompute,
+                       .z_loss = static_cast<float>(config_.training.z_loss),
+                       .micro = {.first = action.micro_batch == 0,
+                                 .last = action.micro_batch + 1 == micro_batches_}},
+                      slot.flight, losses_, d);
+  if (!run_.model.begins(action.chunk))
+    slot.sent[PipelineLinks::kGradients] = mesh_.links->send(PipelineLinks::kGradients, d, label);
+}
+
+/// Waits until what was sent from the slot's memory is on its way, and frees it.
+void MicroBatches::finish(Slot& slot) {
+  for (const auto way : {PipelineLinks::kActivations, PipelineLinks::kGradients}) {
+    if (slot.sent[way] > 0) mesh_.links->wait(way, std::exchange(slot.sent[way], 0));
+  }
+  run_.ctx.activations.release(0);
+}
+
+}  // namespace hg

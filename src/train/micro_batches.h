@@ -1,0 +1,57 @@
+// The micro-batches of a step on their way through this rank's part of the model, in the order of
+// the pipeline's schedule. A rank that has the whole model does one after the other.
+#pragma once
+
+#include <vector>
+
+#include "data/loader.h"
+#include "dist/pipeline_schedule.h"
+#include "train/micro_batch_loss.h"
+#include "train/run_model.h"
+
+namespace hg {
+
+/// The schedule of the pipeline stage at this place of the mesh.
+PipelineSchedule schedule_of(const RunConfig& config, const Mesh& mesh);
+
+class MicroBatches {
+ public:
+  /// What is in flight lies in ctx.activations and in the arenas of run.in_flight.
+  MicroBatches(const RunConfig& config, RunModel& run);
+
+  /// Forward and backward of all micro-batches of a step; gradients are left in the store, on their
+  /// way to other ranks. Instruments, if given, see the first one. Returns the losses of this
+  /// rank's micro-batches, all zero where another stage has the head.
+  std::vector<MicroBatchLoss> step(Loader& loader, const Instruments* instruments);
+
+  /// Seconds of the last step in which the loader was waited for.
+  double data_seconds() const { return data_seconds_; }
+  /// The ids of the micro-batch that instruments saw last.
+  const std::vector<std::int32_t>& seen_tokens() const { return seen_tokens_; }
+  const TokenLosses& losses() const { return losses_; }
+
+ private:
+  struct Slot {
+    Flight flight;
+    CommQueue::Ticket sent[PipelineLinks::kWays] = {};
+  };
+  void forward(const PipelineAction& action, const HostBatch& batch,
+               const Instruments* instruments);
+  void backward(const PipelineAction& action, const HostBatch& batch);
+  const HostBatch& batch_of(int micro_batch, Loader& loader);
+  void finish(Slot& slot);
+
+  const RunConfig& config_;
+  RunModel& run_;
+  const Mesh& mesh_;
+  PipelineSchedule schedule_;
+  std::int64_t micro_batches_;
+  std::vector<Slot> slots_;
+  std::vector<HostBatch> batches_;  // of micro-batches begun and not done
+  int loaded_ = 0;                  // micro-batches of the step
+  TokenLosses losses_;
+  double data_seconds_ = 0;
+  std::vector<std::int32_t> seen_tokens_;
+};
+
+}  // namespace hg
