@@ -24,6 +24,9 @@ class PipelineLinks {
   void wait(Way way, CommQueue::Ticket ticket);
   void receive(Way way, const Tensor& x, std::string_view label);
 
+  /// What this rank has sent so far.
+  CommCounts counts(Way way) const { return links_[way].out->counts(); }
+
   /// Seconds that receive and wait have blocked.
   double waiting_seconds() const { return waiting_; }
 
