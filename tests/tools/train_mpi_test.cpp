@@ -105,6 +105,14 @@ TEST_F(TrainMpiTest, AStoppedRankIsNamed) {
   expect_whole_checkpoints();
 }
 
+TEST_F(TrainMpiTest, AStoppedStageIsNamed) {
+  timeout = 5;
+  config.model.num_hidden_layers = 3;
+  config.parallelism.pipeline = 3;
+  expect_failure(interrupted_by(SIGSTOP),
+                 "rank 1 does not answer (ended, stopped or out of reach), and ");
+}
+
 TEST_F(TrainMpiTest, AnotherConfigIsNamed) {
   const Finished result = three_ranks(rank(folder.path().string(), "--set training.seed=2"));
   expect_failure(result, "the ranks do not run the same thing: different configs: ");
@@ -122,11 +130,19 @@ TEST_F(TrainMpiTest, MissingDataIsNamed) {
   EXPECT_FALSE(fs::exists(folder / "run"));
 }
 
-class TrainMpiLayout : public TrainMpiTest, public testing::WithParamInterface<Precision> {};
+struct LayoutOfFour {
+  const char* name;
+  Precision precision;
+  ParallelismConfig parallelism;
+};
+void PrintTo(const LayoutOfFour& layout, std::ostream* out) { *out << layout.name; }
+
+class TrainMpiLayout : public TrainMpiTest, public testing::WithParamInterface<LayoutOfFour> {};
 
 TEST_P(TrainMpiLayout, LearnsWhatOneRankLearns) {
-  const double tolerance = GetParam() == Precision::f32 ? 1e-5 : 1e-3;
-  config.training.precision = GetParam();
+  const double tolerance = GetParam().precision == Precision::f32 ? 1e-5 : 1e-3;
+  config.training.precision = GetParam().precision;
+  config.model.num_hidden_layers = 4;
   config.training.steps = config.validation.interval = config.checkpoint.interval = 20;
   config.training.global_batch_size = 8;
   config.optimizer.lr = 2e-3;
@@ -135,7 +151,7 @@ TEST_P(TrainMpiLayout, LearnsWhatOneRankLearns) {
   const Finished one = finish(rank());
   ASSERT_EQ(one.exit_code, 0) << one.output;
   fs::rename(folder / "run", folder / "one");
-  config.parallelism.data = config.parallelism.tensor = 2;
+  config.parallelism = GetParam().parallelism;
   write_file(folder / "config.yaml", to_yaml(config));
   const Finished four = finish(fmt::format("{} -n 4 {}", kMpirun, rank()));
   ASSERT_EQ(four.exit_code, 0) << four.output;
@@ -152,10 +168,13 @@ TEST_P(TrainMpiLayout, LearnsWhatOneRankLearns) {
               tolerance);
 }
 
-INSTANTIATE_TEST_SUITE_P(Precision, TrainMpiLayout,
-                         testing::Values(Precision::f32, Precision::bf16), [](const auto& one) {
-                           return one.param == Precision::f32 ? "f32" : "bf16";
-                         });
+const LayoutOfFour kLayouts[] = {
+    {"tensor_f32", Precision::f32, {.data = 2, .tensor = 2}},
+    {"tensor_bf16", Precision::bf16, {.data = 2, .tensor = 2}},
+    {"pipeline_f32", Precision::f32, {.pipeline = 2, .pipeline_chunks = 2, .data = 2}},
+};
+INSTANTIATE_TEST_SUITE_P(Layouts, TrainMpiLayout, testing::ValuesIn(kLayouts),
+                         [](const auto& one) { return one.param.name; });
 
 }  // namespace
 }  // namespace hg::test
