@@ -17,5 +17,6 @@ void add_inspect_attention(CLI::App& app);
 void add_inspect_experts(CLI::App& app);
 void add_probe(CLI::App& app);
 void add_doctor(CLI::App& app);
+void add_selftest(CLI::App& app);
 
 }  // namespace hg::tools

@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   hg::tools::add_bench(app);
   hg::tools::add_spikes(app);
   hg::tools::add_doctor(app);
+  hg::tools::add_selftest(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

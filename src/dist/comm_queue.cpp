@@ -8,14 +8,10 @@ CommQueue::CommQueue(Comm& world)
     : world_(world), exceptions_(std::uncaught_exceptions()), thread_([this] { run(); }) {}
 
 CommQueue::~CommQueue() {
+  leave(exceptions_);
   {
     const std::scoped_lock lock(mutex_);
     stop_ = true;
-    if (std::uncaught_exceptions() > exceptions_) {
-      calls_.clear();
-      // The others may never come, and what the call works on is about to go.
-      if (running_) world_.interrupt(fmt::format("rank {} failed meanwhile", world_.rank()));
-    }
   }
   changed_.notify_all();
   thread_.join();
@@ -43,6 +39,24 @@ void CommQueue::wait_all() {
   const Ticket last = submitted_;
   lock.unlock();
   wait(last);
+}
+
+void CommQueue::leave(int exceptions) noexcept {
+  std::unique_lock lock(mutex_);
+  if (std::uncaught_exceptions() > exceptions) {
+    cancel(lock);
+  } else {
+    changed_.wait(lock, [&] { return done_ == submitted_ || error_; });
+  }
+}
+
+/// The others may never come, and what the calls work on is about to go.
+void CommQueue::cancel(std::unique_lock<std::mutex>& lock) {
+  calls_.clear();
+  const std::string sentence = fmt::format("rank {} failed meanwhile", world_.rank());
+  if (running_) world_.interrupt(sentence);
+  changed_.wait(lock, [&] { return !running_; });
+  if (!error_) error_ = std::make_exception_ptr(CommAborted(sentence));
 }
 
 CommQueue::Seconds CommQueue::seconds() const {

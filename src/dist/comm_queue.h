@@ -37,11 +37,15 @@ class CommQueue {
   void wait(Ticket ticket);
   /// Waits for all that was submitted.
   void wait_all();
+  /// For owners of memory that calls work on, before it goes: finishes what was submitted; by an
+  /// exception that came after there were `exceptions`, drops it and ends the call that is running.
+  void leave(int exceptions) noexcept;
 
   Seconds seconds() const;
 
  private:
   void run();
+  void cancel(std::unique_lock<std::mutex>& lock);
 
   Comm& world_;
   const int exceptions_;  // alive when the queue was made

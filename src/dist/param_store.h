@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <exception>
 #include <functional>
 #include <span>
 #include <string>
@@ -98,6 +99,13 @@ class ParamStore {
   /// A rank alone with its layers has nobody to share with: nothing is divided.
   explicit ParamStore(const Mesh& mesh = {}, ZeroStage stage = ZeroStage::none)
       : mesh_(mesh), stage_(mesh.stage.size == 1 ? ZeroStage::none : stage) {}
+
+  /// Before its memory goes, waits for what is on its way.
+  ~ParamStore() {
+    if (mesh_.queue != nullptr) mesh_.queue->leave(exceptions_);
+  }
+  ParamStore(const ParamStore&) = delete;
+  ParamStore& operator=(const ParamStore&) = delete;
 
   /// A recurring unit is one of many that are at work one after the other, such as layers: what is
   /// whole for a moment then lies in memory that they take turns in.
@@ -213,6 +221,7 @@ class ParamStore {
 
   Mesh mesh_;
   ZeroStage stage_;
+  const int exceptions_ = std::uncaught_exceptions();  // alive when the store was made
   std::vector<ParamSpec> specs_;
   std::vector<Place> places_;  // of each parameter
   std::vector<Unit> units_;

@@ -24,6 +24,11 @@ class PipelineLinks {
   void wait(Way way, CommQueue::Ticket ticket);
   void receive(Way way, const Tensor& x, std::string_view label);
 
+  /// For owners of memory that is being sent; as in CommQueue.
+  void leave(int exceptions) noexcept {
+    for (Link& link : links_) link.queue->leave(exceptions);
+  }
+
   /// What this rank has sent so far.
   CommCounts counts(Way way) const { return links_[way].out->counts(); }
 

@@ -80,7 +80,7 @@ struct TrainingConfig {
 struct ParallelismConfig {
   std::int64_t pipeline = 1;
   std::int64_t pipeline_chunks = 1;
-  std::optional<std::int64_t> data;
+  std::optional<std::int64_t> data = {};
   std::int64_t context = 1;
   std::int64_t tensor = 1;
   std::int64_t expert = 1;

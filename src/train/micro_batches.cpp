@@ -45,6 +45,10 @@ MicroBatches::MicroBatches(const RunConfig& config, RunModel& run)
       batches_(static_cast<std::size_t>(schedule_.batches), HostBatch(tokens_of(config.training))),
       losses_(allocate_losses(run.tables, tokens_of(config.training))) {}
 
+MicroBatches::~MicroBatches() {
+  if (mesh_.links != nullptr) mesh_.links->leave(exceptions_);
+}
+
 std::vector<MicroBatchLoss> MicroBatches::step(Loader& loader, const Instruments* instruments) {
   std::vector<MicroBatchLoss> losses(static_cast<std::size_t>(micro_batches_));
   loaded_ = 0;

@@ -2,6 +2,7 @@
 // the pipeline's schedule. A rank that has the whole model does one after the other.
 #pragma once
 
+#include <exception>
 #include <vector>
 
 #include "data/loader.h"
@@ -18,6 +19,10 @@ class MicroBatches {
  public:
   /// What is in flight lies in ctx.activations and in the arenas of run.in_flight.
   MicroBatches(const RunConfig& config, RunModel& run);
+  /// Before the memory goes, waits for what is being sent.
+  ~MicroBatches();
+  MicroBatches(const MicroBatches&) = delete;
+  MicroBatches& operator=(const MicroBatches&) = delete;
 
   /// Forward and backward of all micro-batches of a step; gradients are left in the store, on their
   /// way to other ranks. Instruments, if given, see the first one. Returns the losses of this
@@ -50,6 +55,7 @@ class MicroBatches {
   std::vector<HostBatch> batches_;  // of micro-batches begun and not done
   int loaded_ = 0;                  // micro-batches of the step
   TokenLosses losses_;
+  const int exceptions_ = std::uncaught_exceptions();  // alive when this was made
   double data_seconds_ = 0;
   std::vector<std::int32_t> seen_tokens_;
 };
