@@ -16,4 +16,8 @@ struct Evaluation {
 Evaluation evaluate(RunModel& run, const TokenLosses& losses, const TokenFile& file,
                     const TrainingConfig& training, std::int64_t sequences);
 
+/// The losses of all tokens, from those of the tokens that this rank of the context axis has: sums
+/// over targets, not means.
+Evaluation sum_over_context(RunModel& run, const Evaluation& own);
+
 }  // namespace hg

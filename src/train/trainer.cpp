@@ -4,6 +4,7 @@
 
 #include "core/clock.h"
 #include "dist/collectives.h"
+#include "train/evaluate.h"
 #include "train/optimizer.h"
 
 namespace hg {
@@ -23,8 +24,7 @@ LrSchedule make_schedule(const RunConfig& config) {
 
 Trainer::Trainer(const RunConfig& config, RunModel& run, Loader& loader, TrainState state)
     : config_(config), run_(run), loader_(loader), schedule_(make_schedule(config)), state_(state) {
-  const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
-  losses_ = allocate_losses(run.tables, tokens);
+  losses_ = allocate_losses(run.tables, micro_batch_tokens(config.training, run.store.mesh()));
 }
 
 void Trainer::run() {
@@ -49,7 +49,7 @@ StepResult Trainer::step() {
     result.data_seconds += seconds_since(waiting);
 
     const Instruments* instruments = std::exchange(instruments_, nullptr);
-    if (instruments != nullptr) seen_tokens_ = batch.tokens;
+    if (instruments != nullptr) seen_tokens_ = loader_.whole().tokens;
     run_.model.forward_backward(run_.ctx, batch.view(), config_.training.recompute,
                                 static_cast<float>(config_.training.z_loss),
                                 {.first = micro == 0, .last = micro + 1 == micros}, losses_,
@@ -97,12 +97,12 @@ double Trainer::waiting_seconds() const {
 }
 
 void Trainer::sum_over_ranks(LossSums& sums) {
-  const Group& data = run_.store.mesh().data;
-  if (data.size == 1) return;
+  const Group& replicas = run_.store.mesh().replicas;
+  if (replicas.size == 1) return;
   const ArenaScope scope(run_.ctx.scratch);
   const auto all = [&](DType dtype, std::int64_t n, Reduce reduce) {
     const Tensor x = run_.ctx.scratch.allocate("loss sums", dtype, {n});
-    return AllReduce{.x = x, .group = data, .reduce = reduce, .label = "losses"};
+    return AllReduce{.x = x, .group = replicas, .reduce = reduce, .label = "losses"};
   };
   const AllReduce losses = all(DType::f32, 2, Reduce::sum);
   losses.x.as<float>()[0] = static_cast<float>(sums.loss);
@@ -120,7 +120,7 @@ void Trainer::sum_over_ranks(LossSums& sums) {
           .targets = *targets.x.as<std::int32_t>()};
 }
 
-void Trainer::add_losses(const HostBatch& batch, LossSums& sums) const {
+void Trainer::add_losses(const HostBatch& batch, LossSums& sums) {
   const auto* loss = losses_.loss.as<float>();
   const auto* lse = losses_.lse.as<float>();
   double total = 0, squares = 0;
@@ -134,7 +134,9 @@ void Trainer::add_losses(const HostBatch& batch, LossSums& sums) const {
   sums.loss += total;
   sums.squared_lse += squares;
   sums.targets += targets;
-  if (targets > 0) sums.max_loss = std::max(sums.max_loss, total / static_cast<double>(targets));
+  const Evaluation whole = sum_over_context(run_, {.loss = total, .targets = targets});
+  if (whole.targets > 0)
+    sums.max_loss = std::max(sums.max_loss, whole.loss / static_cast<double>(whole.targets));
 }
 
 }  // namespace hg

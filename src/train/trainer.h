@@ -69,7 +69,7 @@ class Trainer {
     double loss = 0, squared_lse = 0, max_loss = 0;
     std::int64_t targets = 0;
   };
-  void add_losses(const HostBatch& batch, LossSums& sums) const;
+  void add_losses(const HostBatch& batch, LossSums& sums);
   void sum_over_ranks(LossSums& sums);
   double waiting_seconds() const;  // of this process so far
 

@@ -13,7 +13,7 @@ namespace {
 struct LayoutCase {
   const char* model;
   int ranks;
-  std::int64_t tensor = 1, expert = 1, zero = 0;
+  std::int64_t context = 1, tensor = 1, expert = 1, zero = 0;
   bool sequence = false;
   Recompute recompute = Recompute::none;
 };
@@ -24,9 +24,10 @@ void PrintTo(const LayoutCase& c, std::ostream* out) {  // CTest shows it
 
 std::string name_of_case(const testing::TestParamInfo<LayoutCase>& one) {
   const LayoutCase& c = one.param;
-  return fmt::format("{}_{}ranks_tp{}{}_ep{}_zero{}{}", c.model, c.ranks, c.tensor,
+  const char* const recompute[] = {"", "_cheap", "_recompute"};
+  return fmt::format("{}_{}ranks_cp{}_tp{}{}_ep{}_zero{}{}", c.model, c.ranks, c.context, c.tensor,
                      c.sequence ? "sp" : "", c.expert, c.zero,
-                     c.recompute == Recompute::block ? "_recompute" : "");
+                     recompute[static_cast<int>(c.recompute)]);
 }
 
 class LayoutsTest : public SmallRun, public testing::WithParamInterface<LayoutCase> {
@@ -53,6 +54,7 @@ class LayoutsTest : public SmallRun, public testing::WithParamInterface<LayoutCa
       gate.position = GatePosition::value;
       config.model.residual_clip = 4;
     }
+    if (model == "rotated_key") gate.position = GatePosition::rotated_key;
     if (model == "sinks") {
       config.model.attention.sink = Sink::learned;
       config.model.attention.output_norm = true;
@@ -149,6 +151,7 @@ TEST_P(LayoutsTest, TrainsAsOneRankDoes) {
   config.training.recompute = c.recompute;
   run("one");
   config.parallelism = {.data = std::nullopt,
+                        .context = c.context,
                         .tensor = c.tensor,
                         .expert = c.expert,
                         .zero_stage = c.zero,
@@ -211,6 +214,35 @@ constexpr LayoutCase kExperts[] = {
     {.model = "moe", .ranks = 4, .tensor = 2, .expert = 4, .zero = 1, .sequence = true},
     {.model = "biased", .ranks = 8, .tensor = 2, .expert = 4, .zero = 3, .sequence = true},
 };
+constexpr LayoutCase kContext[] = {
+    {.model = "gated", .ranks = 2, .context = 2},
+    {.model = "dense", .ranks = 4, .context = 4, .zero = 1},
+    {.model = "untied", .ranks = 4, .context = 2, .zero = 2},
+    {.model = "gated", .ranks = 8, .context = 4, .zero = 3, .recompute = Recompute::block},
+    {.model = "gated", .ranks = 2, .context = 2, .recompute = Recompute::cheap},
+    {.model = "value", .ranks = 4, .context = 2, .zero = 1, .recompute = Recompute::cheap},
+    {.model = "sinks", .ranks = 4, .context = 4, .zero = 3},
+    {.model = "rotated_key", .ranks = 2, .context = 2},
+    {.model = "headwise", .ranks = 4, .context = 2, .tensor = 2},
+    {.model = "gated", .ranks = 8, .context = 2, .tensor = 2, .zero = 1, .sequence = true},
+    {.model = "sinks",
+     .ranks = 8,
+     .context = 2,
+     .tensor = 4,
+     .sequence = true,
+     .recompute = Recompute::block},
+    {.model = "moe", .ranks = 2, .context = 2},
+    {.model = "moe", .ranks = 4, .context = 2, .expert = 4, .zero = 1},
+    {.model = "biased", .ranks = 8, .context = 4, .expert = 2, .zero = 3},
+    {.model = "moe",
+     .ranks = 8,
+     .context = 2,
+     .tensor = 2,
+     .expert = 4,
+     .zero = 2,
+     .sequence = true},
+};
+INSTANTIATE_TEST_SUITE_P(Context, LayoutsTest, testing::ValuesIn(kContext), name_of_case);
 INSTANTIATE_TEST_SUITE_P(Tensor, LayoutsTest, testing::ValuesIn(kTensor), name_of_case);
 INSTANTIATE_TEST_SUITE_P(Experts, LayoutsTest, testing::ValuesIn(kExperts), name_of_case);
 INSTANTIATE_TEST_SUITE_P(Data, LayoutsTest, testing::ValuesIn(kData), name_of_case);

@@ -7,8 +7,8 @@
 #pragma once
 
 #include "ops/cpu/attention_scratch.h"
-#include "ops/cpu/kernels/attention_documents.h"
 #include "ops/cpu/kernels/attention_pack.h"
+#include "ops/cpu/kernels/attention_slices.h"
 
 namespace hg {
 namespace {
