@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "ops/attention.h"
-#include "ops/cached_attention.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
 #include "ops/norm.h"
@@ -283,27 +282,6 @@ void Attention::backward(Context& ctx, const Weights& w, const Gradients& g, con
   run(ctx,
       LinearBackwardWeight{.dweight = g[qkvg_], .dy = dqkvg, .x = x, .accumulate = g.accumulate});
   if (dx_gate) run(ctx, Add{.y = dx.slice(1, 0, dx_gate.dim(1)), .x = dx_gate});
-}
-
-void Attention::decode(Context& ctx, const Weights& w, ConstTensor positions, std::int64_t first,
-                       const RopeTable& rope, ConstTensor x, Tensor y,
-                       const KeyValueCache& cache) const {
-  const ArenaScope scope(ctx.scratch);
-  const Keep keep{.policy = Recompute::none, .pass = Pass::infer};
-  Saved s;
-  const Heads in = project(ctx, w, positions, rope, x, s, keep);
-  const std::int64_t end = first + x.dim(0);
-  run(ctx, CopyRows{.y = cache.k.rows(first, end), .x = in.k});
-  run(ctx, CopyRows{.y = cache.v.rows(first, end), .x = in.v});
-  s.o = ctx.scratch.allocate("attention output", x.dtype(), in.q.shape());
-  run(ctx, CachedAttention{.o = s.o,
-                           .q = in.q,
-                           .k = cache.k.rows(0, end),
-                           .v = cache.v.rows(0, end),
-                           .scale = scale_,
-                           .sink = sink_ != Sink::none,
-                           .sinks = sinks(w)});
-  finish(ctx, w, x, y, s, keep);
 }
 
 }  // namespace hg

@@ -94,7 +94,7 @@ AttentionBackward::Scratch AttentionBackward::scratch(Context& ctx) const {
           .v = ctx.scratch.allocate("attention v", DType::f32, packed),
           .dk = ctx.scratch.allocate("attention dk", DType::f32, packed),
           .dv = ctx.scratch.allocate("attention dv", DType::f32, packed),
-          .order = ctx.scratch.allocate("attention documents", DType::i32, {q.dim(0)})};
+          .order = ctx.scratch.allocate("attention documents", DType::i32, {q.dim(0), 2})};
 }
 
 void AttentionBackward::cpu(Context& ctx) const {

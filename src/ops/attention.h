@@ -59,7 +59,7 @@ struct AttentionBackward {
     Tensor blocks;  // as in forward
     Tensor k, v;    // as in forward
     Tensor dk, dv;  // sums, like the packed k and v, f32
-    Tensor order;   // documents, the costliest first, [T] i32
+    Tensor order;   // documents, the costliest first, [T, 2] i32
   };
   Scratch scratch(Context& ctx) const;
 };

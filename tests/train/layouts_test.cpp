@@ -16,6 +16,7 @@ struct LayoutCase {
   std::int64_t context = 1, tensor = 1, expert = 1, zero = 0;
   bool sequence = false;
   Recompute recompute = Recompute::none;
+  std::int64_t sequences = 1;  // of a micro-batch
 };
 
 void PrintTo(const LayoutCase& c, std::ostream* out) {  // CTest shows it
@@ -25,8 +26,8 @@ void PrintTo(const LayoutCase& c, std::ostream* out) {  // CTest shows it
 std::string name_of_case(const testing::TestParamInfo<LayoutCase>& one) {
   const LayoutCase& c = one.param;
   const char* const recompute[] = {"", "_cheap", "_recompute"};
-  return fmt::format("{}_{}ranks_cp{}_tp{}{}_ep{}_zero{}{}", c.model, c.ranks, c.context, c.tensor,
-                     c.sequence ? "sp" : "", c.expert, c.zero,
+  return fmt::format("{}_{}ranks_mb{}_cp{}_tp{}{}_ep{}_zero{}{}", c.model, c.ranks, c.sequences,
+                     c.context, c.tensor, c.sequence ? "sp" : "", c.expert, c.zero,
                      recompute[static_cast<int>(c.recompute)]);
 }
 
@@ -149,6 +150,7 @@ class LayoutsTest : public SmallRun, public testing::WithParamInterface<LayoutCa
 TEST_P(LayoutsTest, TrainsAsOneRankDoes) {
   const LayoutCase& c = GetParam();
   config.training.recompute = c.recompute;
+  config.training.micro_batch_size = c.sequences;
   run("one");
   config.parallelism = {.data = std::nullopt,
                         .context = c.context,
@@ -157,7 +159,8 @@ TEST_P(LayoutsTest, TrainsAsOneRankDoes) {
                         .zero_stage = c.zero,
                         .sequence_parallel = c.sequence};
   run_on(c.ranks, "many");
-  expect_same_rows("train", {"loss_metrics/global_avg_loss", "grad_norm"});
+  expect_same_rows("train",
+                   {"loss_metrics/global_avg_loss", "loss_metrics/global_max_loss", "grad_norm"});
   expect_same_rows("val", {"validation_metrics/loss"});
   expect_same_looks();
   const auto file = [&](const char* name, const char* part) {
@@ -218,6 +221,7 @@ constexpr LayoutCase kContext[] = {
     {.model = "gated", .ranks = 2, .context = 2},
     {.model = "dense", .ranks = 4, .context = 4, .zero = 1},
     {.model = "untied", .ranks = 4, .context = 2, .zero = 2},
+    {.model = "gated", .ranks = 4, .context = 2, .zero = 1, .sequences = 2},
     {.model = "gated", .ranks = 8, .context = 4, .zero = 3, .recompute = Recompute::block},
     {.model = "gated", .ranks = 2, .context = 2, .recompute = Recompute::cheap},
     {.model = "value", .ranks = 4, .context = 2, .zero = 1, .recompute = Recompute::cheap},

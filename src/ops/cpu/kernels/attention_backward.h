@@ -147,42 +147,41 @@ class BackwardTask {
   typename Products::Weights p_, ds_;
 };
 
-/// What a document costs: products of its queries and the keys they see, twice.
-inline double work(const Slices& slices, const Document& document) {
-  double sum = 0;
-  for (std::int64_t i = document.first; i < document.last; ++i) {
-    const double queries = slices[i].queries.size(), keys = slices[i].keys.size();
-    sum += queries * (2 * keys - queries);
-  }
-  return sum;
+/// A document, by its first slice, and what it costs: products of its queries and the keys they
+/// see, twice.
+struct Costly {
+  std::int32_t first;
+  float work;
+};
+
+/// The documents that have tokens, those that cost the most first. `room` is [T, 2] i32.
+inline std::span<Costly> costliest_first(const Tensor& room, const Slices& slices) {
+  auto* order = reinterpret_cast<Costly*>(room.as<std::int32_t>());
+  std::size_t count = 0;
+  for_documents(slices, [&](const Document& document) {
+    double work = 0;
+    for (std::int64_t i = document.first; i < document.last; ++i) {
+      const double queries = slices[i].queries.size(), keys = slices[i].keys.size();
+      work += queries * (2 * keys - queries);
+    }
+    order[count++] = {static_cast<std::int32_t>(document.first), static_cast<float>(work)};
+  });
+  const std::span documents(order, count);
+  std::ranges::sort(documents, [](const Costly& a, const Costly& b) {
+    return a.work != b.work ? a.work > b.work : a.first < b.first;
+  });
+  return documents;
 }
 
 /// Whether to cut documents: dq and dk, dv in passes of their own take 7 products instead of 5, but
 /// leave work for every thread. The results are the same, bit by bit.
-inline bool cut_documents(const Slices& slices, std::int64_t groups) {
-  double total = 0, longest = 0;
-  for_documents(slices, [&](const Document& document) {
-    total += static_cast<double>(groups) * work(slices, document);
-    longest = std::max(longest, work(slices, document));
-  });
+inline bool cut_documents(std::span<const Costly> documents, std::int64_t groups) {
+  double total = 0;
+  for (const Costly& document : documents)
+    total += static_cast<double>(groups) * double{document.work};
+  const double longest = documents.empty() ? 0 : double{documents.front().work};
   const double share = total / num_threads();
   return 5 * std::max(longest, share) > 7 * share;
-}
-
-/// The first slice of each document, those that cost the most first.
-inline std::span<std::int32_t> longest_first(const Tensor& room, const Slices& slices) {
-  auto* order = room.as<std::int32_t>();
-  std::size_t count = 0;
-  for_documents(slices, [&](const Document& document) {
-    order[count++] = static_cast<std::int32_t>(document.first);
-  });
-  const std::span documents(order, count);
-  std::ranges::sort(documents, [&](std::int32_t a, std::int32_t b) {
-    const double first = work(slices, slices.document(a)),
-                 second = work(slices, slices.document(b));
-    return first != second ? first > second : a < b;
-  });
-  return documents;
 }
 
 /// dk and dv of the keys that no query sees are zero: of group j.
@@ -225,11 +224,11 @@ void attention_backward(const AttentionBackward& op, Context& ctx) {
   };
   if (slices.leaves_keys_out())
     parallel_for(groups, [&](std::int64_t j) { clear_unseen<T>(op, slices, j); });
-  if (!cut_documents(slices, groups)) {
-    const auto order = longest_first(scratch.order, slices);
+  const auto order = costliest_first(scratch.order, slices);
+  if (!cut_documents(order, groups)) {
     parallel_for(std::ssize(order) * groups, [&](std::int64_t task, int worker) {
       const auto i = static_cast<std::size_t>(task / groups);
-      const Document document = slices.document(order[i]);
+      const Document document = slices.document(order[i].first);
       task_state(worker).run(slices, document, {0, tokens}, document.keys, task % groups,
                              {0, group}, Gradients::all);
     });
