@@ -1,6 +1,7 @@
 #include "data/loader.h"
 
 #include "core/check.h"
+#include "data/context_part.h"
 
 namespace hg {
 namespace {
@@ -11,6 +12,7 @@ const LoaderOptions& checked(const LoaderOptions& options) {
            "micro-batches of {} sequences of {} tokens", options.sequences, options.seq_len);
   HG_CHECK(options.ranks > 0 && options.rank >= 0 && options.rank < options.ranks, "rank {} of {}",
            options.rank, options.ranks);
+  HG_CHECK(options.parts > 0, "{} parts of a micro-batch", options.parts);
   return options;
 }
 
@@ -25,6 +27,10 @@ Loader::Loader(const TokenFile& file, const LoaderOptions& options)
             HostBatch(options.sequences * options.seq_len),
             HostBatch(options.sequences * options.seq_len)},
       windows_(static_cast<std::size_t>(options.sequences)) {
+  if (options.parts > 1) {
+    const std::int64_t tokens = options.sequences * options.seq_len;
+    for (std::size_t i = 0; i < ring_.size(); ++i) parts_.emplace_back(tokens / options.parts);
+  }
   seek(options.first_sample);
 }
 
@@ -43,7 +49,8 @@ const HostBatch& Loader::next() {
   changed_.notify_all();
   changed_.wait(lock, [this] { return filled_ > taken_ || error_ != nullptr; });
   if (filled_ <= taken_) std::rethrow_exception(error_);
-  return slot(taken_++);
+  const std::size_t taken = slot(taken_++);
+  return parts_.empty() ? ring_[taken] : parts_[taken];
 }
 
 void Loader::fill(std::int64_t batch) {
@@ -54,7 +61,9 @@ void Loader::fill(std::int64_t batch) {
            stride(), begin, sampler_.samples());
   std::int64_t sample = begin + options_.rank * options_.sequences;
   for (Window& window : windows_) window = sampler_(sample++);
-  pack(file_, windows_, slot(batch));
+  HostBatch& whole = ring_[slot(batch)];
+  pack(file_, windows_, whole);
+  if (!parts_.empty()) cut_context(whole, options_.part, options_.parts, parts_[slot(batch)]);
 }
 
 void Loader::read_ahead(const std::stop_token& stop) {

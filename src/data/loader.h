@@ -23,6 +23,7 @@ struct LoaderOptions {
   std::int64_t first_sample = 0;  ///< of the whole run, not of this rank
   SampleOrder order = SampleOrder::random;
   int rank = 0, ranks = 1;  ///< data parallel: each rank takes its share of every micro-batch
+  int part = 0, parts = 1;  ///< context parallel: and of that, its part of the tokens
 };
 
 /// Yields micro-batches of sequences * seq_len tokens. The ranks' batches one after another are
@@ -35,9 +36,12 @@ class Loader {
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  /// The next micro-batch, valid until the next call of `next` or `seek`. Rethrows what failed in
-  /// the thread, in its turn: where a sequential order has no whole micro-batch left, for one.
+  /// The next micro-batch, or this rank's part of it, valid until the next call of `next` or
+  /// `seek`. Rethrows what failed in the thread, in its turn: where a sequential order has no whole
+  /// micro-batch left, for one.
   const HostBatch& next();
+  /// The whole micro-batch that `next` has returned last, or a part of.
+  const HostBatch& whole() const { return ring_[slot(taken_ - 1)]; }
 
   /// Samples that all ranks together have taken from the run so far, counted from its beginning:
   /// the whole state, to be given to `seek` or as first_sample, also with other batch sizes.
@@ -51,8 +55,8 @@ class Loader {
   std::int64_t stride() const { return options_.sequences * options_.ranks; }
   void read_ahead(const std::stop_token& stop);
   void fill(std::int64_t batch);
-  HostBatch& slot(std::int64_t batch) {
-    return ring_[static_cast<std::size_t>(batch) % ring_.size()];
+  std::size_t slot(std::int64_t batch) const {
+    return static_cast<std::size_t>(batch) % ring_.size();
   }
 
   const TokenFile& file_;
@@ -68,8 +72,9 @@ class Loader {
 
   // One with the caller, one ready, one being filled.
   std::array<HostBatch, 3> ring_;
-  std::vector<Window> windows_;  // of the thread
-  std::jthread thread_;          // last, so that it ends before what it uses
+  std::vector<HostBatch> parts_;  // of those in the ring; empty if this rank keeps the whole
+  std::vector<Window> windows_;   // of the thread
+  std::jthread thread_;           // last, so that it ends before what it uses
 };
 
 }  // namespace hg

@@ -44,6 +44,7 @@ HostBatch::HostBatch(std::int64_t capacity) {
   const auto size = static_cast<std::size_t>(capacity);
   for (auto* values : {&tokens, &targets, &positions}) values->reserve(size);
   documents.reserve(size + 1);  // at worst each token is a document
+  keys.reserve(2 * size);
 }
 
 Batch HostBatch::view() const {
@@ -51,6 +52,7 @@ Batch HostBatch::view() const {
           .targets = view_of(targets),
           .positions = view_of(positions),
           .documents = view_of(documents),
+          .keys = keys.empty() ? ConstTensor{} : view_of(keys).split(0, std::ssize(keys) / 2, 2),
           .longest = longest};
 }
 

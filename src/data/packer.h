@@ -16,7 +16,8 @@ struct HostBatch {
   explicit HostBatch(std::int64_t capacity);
 
   std::vector<std::int32_t> tokens, targets, positions, documents;  // as in Batch
-  std::int64_t longest = 0;                                         // likewise: of the windows
+  std::vector<std::int32_t> keys;  // likewise; empty unless it is a part (data/context_part.h)
+  std::int64_t longest = 0;        // likewise: of the windows
   Batch view() const;
 };
 

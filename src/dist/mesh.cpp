@@ -37,6 +37,7 @@ Mesh Mesh::place(const MeshShape& shape, int rank) {
   if (shape.pipeline > 1) mesh.ends = group(2, mesh.last_stage() ? 1 : 0);
   mesh.data = group(shape.data, replica / shape.context);
   mesh.context = group(shape.context, replica % shape.context);
+  mesh.context_back = group(shape.context, shape.context - 1 - mesh.context.rank);
   mesh.tensor = group(shape.tensor, in_stage % shape.tensor);
   mesh.replicas = group(shape.data * shape.context, replica);
   mesh.tokens = shape.sequence ? mesh.stage : mesh.replicas;
@@ -71,6 +72,7 @@ MeshComms::MeshComms(Comm& world, const MeshShape& shape)
   const int sequences = mesh_.data.rank;
   connect(world, mesh_.data, color(mesh_.tensor) * shape.context + mesh_.context.rank, "data");
   connect(world, mesh_.context, color(mesh_.tensor) * shape.data + sequences, "context");
+  connect(world, mesh_.context_back, color(mesh_.tensor) * shape.data + sequences, "context, back");
   connect(world, mesh_.tensor, color(mesh_.replicas), "tensor");
   if (shape.context == 1) {
     mesh_.replicas = mesh_.data;

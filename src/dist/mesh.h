@@ -38,6 +38,7 @@ struct Mesh {
   Group stage;                  // the ranks of this stage
   Group ends;                   // the first and the last stage; of no use to those between
   Group data, context, tensor;  // other sequences, other tokens of them, other heads
+  Group context_back;           // the ranks of context, counted from the last
   Group replicas;               // who holds the same parameters: data x context
   Group tokens;       // who has other tokens where a token is by itself: replicas, or the stage
   Group expert;       // who holds different experts: `expert` neighbours of the stage

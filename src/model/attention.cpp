@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "ops/attention.h"
-#include "ops/cached_attention.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
 #include "ops/norm.h"
@@ -18,6 +17,7 @@ Attention::Attention(ParamStore& store, const ModelConfig& config, const std::st
       d_(config.head_dim),
       eps_(static_cast<float>(config.rms_norm_eps)),
       scale_(1.0F / std::sqrt(static_cast<float>(config.head_dim))),
+      region_(store.mesh()),
       qk_norm_(config.attention.qk_norm),
       output_norm_(config.attention.output_norm),
       sink_(config.attention.sink),
@@ -141,15 +141,17 @@ void Attention::finish(Context& ctx, const Weights& w, ConstTensor x, Tensor y, 
 void Attention::forward(Context& ctx, const Weights& w, const Batch& batch, const RopeTable& rope,
                         ConstTensor x, Tensor y, Saved& s, Keep keep) const {
   const Heads in = project(ctx, w, batch.positions, rope, x, s, keep);
+  const auto [k, v] = region_.enter(ctx, {in.k, in.v}, s.keys_and_values, keep);
   const std::int64_t t = x.dim(0);
   if (keep.make(ctx, Effort::matmul, s.o, "attention output", x.dtype(), in.q.shape())) {
     keep.make(ctx, Effort::matmul, s.lse, "logsumexp", DType::f32, {kv_, group_, t});
     run(ctx, AttentionForward{.o = s.o,
                               .lse = s.lse,
                               .q = in.q,
-                              .k = in.k,
-                              .v = in.v,
+                              .k = k,
+                              .v = v,
                               .documents = batch.documents,
+                              .keys = batch.keys,
                               .longest = batch.longest,
                               .scale = scale_});
     if (sink_ != Sink::none) run(ctx, SinkForward{.o = s.o, .lse = s.lse, .sinks = sinks(w)});
@@ -157,9 +159,15 @@ void Attention::forward(Context& ctx, const Weights& w, const Batch& batch, cons
   finish(ctx, w, x, y, s, keep);
 }
 
+KeysAndValues<ConstTensor> Attention::seen(const Saved& s) const {
+  return region_.entered({gated(GatePosition::rotated_key, s.k, s),
+                          gated(GatePosition::value, parts<ConstTensor>(s.qkvg).v, s)},
+                         s.keys_and_values);
+}
+
 AttentionView Attention::view(const Weights& w, ConstTensor x, const Saved& s) const {
   AttentionView view{.q = gated(GatePosition::rotated_query, s.q, s),
-                     .k = gated(GatePosition::rotated_key, s.k, s),
+                     .k = seen(s).k,
                      .lse = s.lse,
                      .scale = scale_,
                      .logits = {},
@@ -232,18 +240,22 @@ void Attention::backward(Context& ctx, const Weights& w, const Gradients& g, con
   const bool gated_value = gate_.stands_at(GatePosition::value);
   const Tensor dq = scratch("d q", s.q.shape()), dk = scratch("d k", s.k.shape());
   const Tensor dv = gated_value ? scratch("d v", s.k.shape()) : to.v;
+  const auto [k, v] = seen(s);
+  const auto d_seen = region_.room(ctx, {dk, dv});
   run(ctx, AttentionBackward{.dq = dq,
-                             .dk = dk,
-                             .dv = dv,
+                             .dk = d_seen.k,
+                             .dv = d_seen.v,
                              .d_o = d_o,
                              .q = gated(GatePosition::rotated_query, s.q, s),
-                             .k = gated(GatePosition::rotated_key, s.k, s),
-                             .v = gated(GatePosition::value, from.v, s),
+                             .k = k,
+                             .v = v,
                              .o = s.o,
                              .lse = s.lse,
                              .documents = batch.documents,
+                             .keys = batch.keys,
                              .longest = batch.longest,
                              .scale = scale_});
+  region_.backward_of_enter(ctx, d_seen, {dk, dv});
   backward_of_gate(GatePosition::value, from.v, dv, to.v);
   backward_of_gate(GatePosition::rotated_query, s.q, dq, dq);
   backward_of_gate(GatePosition::rotated_key, s.k, dk, dk);
@@ -270,27 +282,6 @@ void Attention::backward(Context& ctx, const Weights& w, const Gradients& g, con
   run(ctx,
       LinearBackwardWeight{.dweight = g[qkvg_], .dy = dqkvg, .x = x, .accumulate = g.accumulate});
   if (dx_gate) run(ctx, Add{.y = dx.slice(1, 0, dx_gate.dim(1)), .x = dx_gate});
-}
-
-void Attention::decode(Context& ctx, const Weights& w, ConstTensor positions, std::int64_t first,
-                       const RopeTable& rope, ConstTensor x, Tensor y,
-                       const KeyValueCache& cache) const {
-  const ArenaScope scope(ctx.scratch);
-  const Keep keep{.policy = Recompute::none, .pass = Pass::infer};
-  Saved s;
-  const Heads in = project(ctx, w, positions, rope, x, s, keep);
-  const std::int64_t end = first + x.dim(0);
-  run(ctx, CopyRows{.y = cache.k.rows(first, end), .x = in.k});
-  run(ctx, CopyRows{.y = cache.v.rows(first, end), .x = in.v});
-  s.o = ctx.scratch.allocate("attention output", x.dtype(), in.q.shape());
-  run(ctx, CachedAttention{.o = s.o,
-                           .q = in.q,
-                           .k = cache.k.rows(0, end),
-                           .v = cache.v.rows(0, end),
-                           .scale = scale_,
-                           .sink = sink_ != Sink::none,
-                           .sinks = sinks(w)});
-  finish(ctx, w, x, y, s, keep);
 }
 
 }  // namespace hg

@@ -7,6 +7,7 @@
 #include "core/batch.h"
 #include "dist/param_store.h"
 #include "model/config.h"
+#include "model/context_region.h"
 #include "model/gate.h"
 #include "model/instruments.h"
 #include "model/keep.h"
@@ -36,6 +37,7 @@ class Attention {
   struct Saved {
     Tensor qkvg;                  // [T, W]
     Tensor q, k, q_rstd, k_rstd;  // behind norm and RoPE
+    Tensor keys_and_values;       // of all tokens, where ranks share them
     Tensor o, lse;                // behind attention and sink
     Tensor normed, o_rstd;        // o behind the norm of heads, if there is one
     Tensor ungated;               // [T, hidden], where the gate stands on the layer's output
@@ -72,6 +74,8 @@ class Attention {
   ConstTensor gated(GatePosition position, ConstTensor state, const Saved& s) const {
     return gate_.stands_at(position) ? ConstTensor(s.gate.gated) : state;
   }
+  /// What queries see: keys and values of all tokens.
+  KeysAndValues<ConstTensor> seen(const Saved& s) const;
   ConstTensor attention_output(const Saved& s) const { return output_norm_ ? s.normed : s.o; }
   /// The learned logits, [KV, G]; absent if there are none.
   ConstTensor sinks(const Weights& w) const {
@@ -85,6 +89,7 @@ class Attention {
 
   std::int64_t kv_, group_, d_;  // KV heads, query heads of each, head width
   float eps_, scale_;
+  ContextRegion region_;
   bool qk_norm_, output_norm_;
   Sink sink_;
   AttentionGate gate_;

@@ -95,7 +95,7 @@ Instruments::Instruments(const ModelConfig& config, std::int64_t tokens, Arena& 
     layers_.push_back(layer);
   }
   HG_CHECK(options.maps.empty() || join_.alone(),
-           "attention maps are of all heads, which ranks share here; look on one rank");
+           "attention maps are of all heads and tokens, which ranks share here; look on one rank");
   for (const std::int64_t layer : options.maps) {
     HG_CHECK(0 <= layer && layer < config.num_hidden_layers,
              "attention maps of layer {}; the model has layers 0 to {}", layer,
@@ -120,20 +120,27 @@ void Instruments::see_attention(Context& ctx, std::size_t layer, const Batch& ba
                                 const AttentionView& view) const {
   const ArenaScope scope(ctx.scratch);
   const Layer& to = layers_[layer];
-  run(ctx, FirstTokenShare{.out = join_.own_heads(to.first_token),
+  const Tensor first_token = join_.own_heads(to.first_token), entropy = join_.own_heads(to.entropy);
+  const ConstTensor positions =
+      join_.all_queries(ctx, batch.positions.view({batch.positions.dim(0), 1, 1, 1}));
+  run(ctx, FirstTokenShare{.out = first_token,
                            .q = view.q,
                            .k = view.k,
                            .lse = view.lse,
                            .documents = batch.documents,
-                           .positions = batch.positions,
+                           .keys = batch.keys,
+                           .positions = positions.view({positions.dim(0)}),
                            .scale = view.scale});
-  run(ctx, AttentionEntropy{.out = join_.own_heads(to.entropy),
+  join_.reduce_queries(ctx, first_token, {Reduce::sum, Reduce::sum});
+  run(ctx, AttentionEntropy{.out = entropy,
                             .q = view.q,
                             .k = view.k,
                             .lse = view.lse,
                             .documents = batch.documents,
+                            .keys = batch.keys,
                             .longest = batch.longest,
                             .scale = view.scale});
+  join_.reduce_queries(ctx, entropy, {Reduce::sum, Reduce::max});
   for (const Tensor& heads : {to.first_token, to.entropy}) join_.gather_heads(ctx, heads);
   if (to.map) {
     run(ctx, AttentionMap{.out = to.map,

@@ -15,7 +15,7 @@ namespace hg {
 
 /// An attention layer's forward pass, as instruments see it.
 struct AttentionView {
-  ConstTensor q, k, lse;   // of attention: [T, KV, G, D], [T, KV, 1, D], [KV, G, T]
+  ConstTensor q, k, lse;   // of attention: [T, KV, G, D], [S, KV, 1, D], [KV, G, T]
   float scale;             // of q . k
   ConstTensor logits;      // of the gate, as GateForward takes them; absent without a gate
   GateFunction function;   // what makes scores of them
@@ -70,9 +70,9 @@ class Instruments {
     RouterRecord router;
   };
 
-  /// Room for the results of one micro-batch of `tokens`, which the ranks of the mesh's tensor axis
-  /// share; with stages, of all layers. Throws if a layer in the options is none, and on maps if
-  /// ranks share heads.
+  /// Room for the results of one micro-batch of `tokens`, which the ranks of the mesh's context and
+  /// tensor axes share; with stages, of all layers. Throws if a layer in the options is none, and
+  /// on maps if ranks share any.
   Instruments(const ModelConfig& config, std::int64_t tokens, Arena& arena,
               const InstrumentOptions& options = {}, const Mesh& mesh = {});
 

@@ -8,19 +8,19 @@
 namespace hg {
 namespace {
 
-void check_inputs(const char* op, const ConstTensor& q, const ConstTensor& k, const ConstTensor& v,
-                  const ConstTensor& documents, float scale) {
-  HG_CHECK(q.rank() == 4, "{}: q is {}, expected [T, KV, G, D]", op, q.shape().to_string());
-  const Shape keys{q.dim(0), q.dim(1), 1, q.dim(3)};
-  check_tensor(op, "k", k, keys, q.dtype());
-  check_tensor(op, "v", v, keys, q.dtype());
-  HG_CHECK(q.dtype() != DType::i32, "{}: q is i32, expected f32 or bf16", op);
-  HG_CHECK(q.contiguous() && k.contiguous(), "{}: q and k must be contiguous", op);
-  HG_CHECK(v.stride(3) == 1, "{}: v has stride {} along D, expected 1", op, v.stride(3));
-  HG_CHECK(documents.rank() == 1 && documents.dim(0) >= 2, "{}: documents is {}, expected [N + 1]",
-           op, documents.shape().to_string());
-  check_tensor(op, "documents", documents, documents.shape(), DType::i32);
-  HG_CHECK(scale > 0, "{}: scale is {}, expected a positive number", op, scale);
+/// What both directions take.
+template <class Op>
+void check_inputs(const char* name, const Op& op) {
+  const ConstTensor &q = op.q, &k = op.k;
+  HG_CHECK(q.rank() == 4, "{}: q is {}, expected [T, KV, G, D]", name, q.shape().to_string());
+  HG_CHECK(q.dtype() != DType::i32, "{}: q is i32, expected f32 or bf16", name);
+  check_contiguous(name, "q", q, q.shape(), q.dtype());
+  HG_CHECK(k.rank() == 4, "{}: k is {}, expected [S, KV, 1, D]", name, k.shape().to_string());
+  const Shape keys{op.keys ? k.dim(0) : q.dim(0), q.dim(1), 1, q.dim(3)};
+  check_slice(name, "k", k, keys, q.dtype());
+  check_slice(name, "v", op.v, keys, q.dtype());
+  check_slices(name, op.documents, op.keys);
+  HG_CHECK(op.scale > 0, "{}: scale is {}, expected a positive number", name, op.scale);
 }
 
 /// Multiply-adds count as two; every product touches half of each document's square.
@@ -37,8 +37,15 @@ Shape packed_keys(const ConstTensor& k) {
 
 }  // namespace
 
+void check_slices(const char* op, const ConstTensor& documents, const ConstTensor& keys) {
+  HG_CHECK(documents.rank() == 1 && documents.dim(0) >= 2, "{}: documents is {}, expected [N + 1]",
+           op, documents.shape().to_string());
+  check_contiguous(op, "documents", documents, documents.shape(), DType::i32);
+  if (keys) check_contiguous(op, "keys", keys, {documents.dim(0) - 1, 2}, DType::i32);
+}
+
 void AttentionForward::check() const {
-  check_inputs("attention_forward", q, k, v, documents, scale);
+  check_inputs("attention_forward", *this);
   check_tensor("attention_forward", "o", o, q.shape(), q.dtype());
   check_tensor("attention_forward", "lse", lse, {q.dim(1), q.dim(2), q.dim(0)}, DType::f32);
   HG_CHECK(o.contiguous() && lse.contiguous(), "attention_forward: o and lse must be contiguous");
@@ -64,18 +71,15 @@ void AttentionForward::cpu(Context& ctx) const {
 }
 
 void AttentionBackward::check() const {
-  check_inputs("attention_backward", q, k, v, documents, scale);
+  check_inputs("attention_backward", *this);
   check_tensor("attention_backward", "d_o", d_o, q.shape(), q.dtype());
   check_tensor("attention_backward", "o", o, q.shape(), q.dtype());
   check_tensor("attention_backward", "lse", lse, {q.dim(1), q.dim(2), q.dim(0)}, DType::f32);
   check_tensor("attention_backward", "dq", dq, q.shape(), q.dtype());
-  check_tensor("attention_backward", "dk", dk, k.shape(), q.dtype());
-  check_tensor("attention_backward", "dv", dv, v.shape(), q.dtype());
-  HG_CHECK(
-      d_o.contiguous() && o.contiguous() && lse.contiguous() && dq.contiguous() && dk.contiguous(),
-      "attention_backward: d_o, o, lse, dq and dk must be contiguous");
-  HG_CHECK(dv.stride(3) == 1, "attention_backward: dv has stride {} along D, expected 1",
-           dv.stride(3));
+  check_slice("attention_backward", "dk", dk, k.shape(), q.dtype());
+  check_slice("attention_backward", "dv", dv, v.shape(), q.dtype());
+  HG_CHECK(d_o.contiguous() && o.contiguous() && lse.contiguous() && dq.contiguous(),
+           "attention_backward: d_o, o, lse and dq must be contiguous");
 }
 
 Cost AttentionBackward::cost() const {
@@ -90,7 +94,7 @@ AttentionBackward::Scratch AttentionBackward::scratch(Context& ctx) const {
           .v = ctx.scratch.allocate("attention v", DType::f32, packed),
           .dk = ctx.scratch.allocate("attention dk", DType::f32, packed),
           .dv = ctx.scratch.allocate("attention dv", DType::f32, packed),
-          .order = ctx.scratch.allocate("attention documents", DType::i32, {q.dim(0)})};
+          .order = ctx.scratch.allocate("attention documents", DType::i32, {q.dim(0), 2})};
 }
 
 void AttentionBackward::cpu(Context& ctx) const {

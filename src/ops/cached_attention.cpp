@@ -31,8 +31,8 @@ Tensor CachedAttention::scratch(Context& ctx) const {
 void CachedAttention::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 void CopyRows::check() const {
-  check_tensor("copy_rows", "y", y, x.shape(), x.dtype());
-  HG_CHECK(y.contiguous() && x.stride(3) == 1, "copy_rows: y must be contiguous, and x's rows");
+  check_slice("copy_rows", "y", y, x.shape(), x.dtype());
+  check_slice("copy_rows", "x", x, x.shape(), x.dtype());
 }
 
 Cost CopyRows::cost() const { return {.flops = 0, .bytes = 2.0 * static_cast<double>(y.bytes())}; }
@@ -43,9 +43,11 @@ void CopyRows::cpu(Context&) const {
   parallel_ranges(x.dim(0), 64, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin * rows; i < end * rows; ++i) {
       const std::int64_t t = i / rows, a = i / x.dim(2) % x.dim(1), b = i % x.dim(2);
-      const std::int64_t from = t * x.stride(0) + a * x.stride(1) + b * x.stride(2);
-      std::memcpy(static_cast<char*>(y.data()) + i * bytes,
-                  static_cast<const char*>(x.data()) + from * size_of(x.dtype()),
+      const auto at = [&](const auto& tensor) {
+        return (t * tensor.stride(0) + a * tensor.stride(1) + b * tensor.stride(2)) *
+               size_of(x.dtype());
+      };
+      std::memcpy(static_cast<char*>(y.data()) + at(y), static_cast<const char*>(x.data()) + at(x),
                   static_cast<std::size_t>(bytes));
     }
   });

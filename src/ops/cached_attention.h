@@ -23,11 +23,11 @@ struct CachedAttention {
   Tensor scratch(Context& ctx) const;
 };
 
-/// y = x, where x may be a slice of wider rows.
+/// y = x, where both may be slices of wider rows.
 struct CopyRows {
   static constexpr std::string_view name = "copy_rows";
-  Tensor y;       // [T, A, B, D] contiguous
-  ConstTensor x;  // [T, A, B, D]: only D is contiguous
+  Tensor y;       // [T, A, B, D]: only D is contiguous
+  ConstTensor x;  // likewise
 
   void check() const;
   Cost cost() const;

@@ -1,6 +1,7 @@
 #include "ops/inspect_attention.h"
 
 #include "core/parallel.h"
+#include "ops/attention.h"
 #include "ops/cpu/attention_scratch.h"
 #include "ops/cpu/inspect_attention_tiles.h"
 #include "ops/cpu/isa.h"
@@ -9,15 +10,14 @@ namespace hg {
 namespace {
 
 void check_inputs(const char* op, const ConstTensor& q, const ConstTensor& k,
-                  const ConstTensor& lse, const ConstTensor& documents) {
+                  const ConstTensor& lse, const ConstTensor& documents, const ConstTensor& keys) {
   HG_CHECK(q.rank() == 4, "{}: q is {}, expected [T, KV, G, D]", op, q.shape().to_string());
   HG_CHECK(q.dtype() != DType::i32, "{}: q is i32, expected f32 or bf16", op);
   check_slice(op, "q", q, q.shape(), q.dtype());
-  check_slice(op, "k", k, {q.dim(0), q.dim(1), 1, q.dim(3)}, q.dtype());
+  HG_CHECK(k.rank() == 4, "{}: k is {}, expected [S, KV, 1, D]", op, k.shape().to_string());
+  check_slice(op, "k", k, {keys ? k.dim(0) : q.dim(0), q.dim(1), 1, q.dim(3)}, q.dtype());
   check_contiguous(op, "lse", lse, {q.dim(1), q.dim(2), q.dim(0)}, DType::f32);
-  HG_CHECK(documents.rank() == 1 && documents.dim(0) >= 2, "{}: documents is {}, expected [N + 1]",
-           op, documents.shape().to_string());
-  check_contiguous(op, "documents", documents, documents.shape(), DType::i32);
+  check_slices(op, documents, keys);
 }
 
 void check_two_of_each_head(const char* op, const Tensor& out, const ConstTensor& q) {
@@ -27,9 +27,9 @@ void check_two_of_each_head(const char* op, const Tensor& out, const ConstTensor
 }  // namespace
 
 void FirstTokenShare::check() const {
-  check_inputs(name.data(), q, k, lse, documents);
+  check_inputs(name.data(), q, k, lse, documents, keys);
   check_two_of_each_head(name.data(), out, q);
-  check_contiguous(name.data(), "positions", positions, {q.dim(0)}, DType::i32);
+  check_contiguous(name.data(), "positions", positions, {k.dim(0)}, DType::i32);
 }
 
 Cost FirstTokenShare::cost() const {
@@ -44,7 +44,7 @@ Tensor FirstTokenShare::scratch(Context& ctx) const {
 void FirstTokenShare::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 void AttentionEntropy::check() const {
-  check_inputs(name.data(), q, k, lse, documents);
+  check_inputs(name.data(), q, k, lse, documents, keys);
   check_two_of_each_head(name.data(), out, q);
   HG_CHECK(scale > 0, "{}: scale is {}, expected a positive number", name, scale);
 }
@@ -70,7 +70,7 @@ void AttentionEntropy::cpu(Context& ctx) const {
 }
 
 void AttentionMap::check() const {
-  check_inputs(name.data(), q, k, lse, documents);
+  check_inputs(name.data(), q, k, lse, documents, {});
   const std::int64_t tokens = q.dim(0);
   check_contiguous(name.data(), "out", out, {q.dim(1) * q.dim(2), tokens, tokens}, DType::f32);
 }

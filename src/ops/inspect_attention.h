@@ -8,17 +8,19 @@ namespace hg {
 
 /// The share of each query's attention that goes to the first token of its document:
 ///   exp(scale q[t, j, g] . k[first, j] - lse[j, g, t]).
-/// NaN, if a query, a first key or an lse that counts holds one.
+/// NaN, if a query, a first key or an lse that counts holds one. Slices are those of
+/// AttentionForward; where they have some of the queries only, so have the sums in the means.
 struct FirstTokenShare {
   static constexpr std::string_view name = "first_token_share";
   static constexpr std::int64_t kEarly = 64;  ///< tokens that have few others to look at
 
-  Tensor out;        // [KV G, 2] f32: means over all queries; over those at positions >= kEarly,
+  Tensor out;        // [KV G, 2] f32: means over all S tokens; over those at positions >= kEarly,
                      // NaN if there are none
-  ConstTensor q, k;  // [T, KV, G, D] and [T, KV, 1, D]: only D is contiguous
+  ConstTensor q, k;  // [T, KV, G, D] and [S, KV, 1, D]: only D is contiguous
   ConstTensor lse;   // [KV, G, T] f32, of AttentionForward
   ConstTensor documents;  // [N + 1] i32, see Batch
-  ConstTensor positions;  // [T] i32
+  ConstTensor keys = {};  // [N, 2] i32, likewise
+  ConstTensor positions;  // [S] i32
   float scale;
 
   void check() const;
@@ -31,15 +33,16 @@ struct FirstTokenShare {
 
 /// How widely each query looks: the entropy -sum_s p_s ln p_s of its attention
 ///   p_s = exp(scale q[t, j, g] . k[s, j] - lse[j, g, t])
-/// over keys s <= t of its document, in nats; and the largest score. Both are NaN for a head with a
-/// score or lse that is NaN, or a score that is +infinity.
+/// over the keys it sees, in nats; and the largest score. Both are NaN for a head with a score or
+/// lse that is NaN, or a score that is +infinity.
 struct AttentionEntropy {
   static constexpr std::string_view name = "attention_entropy";
 
-  Tensor out;             // [KV G, 2] f32: mean over queries; largest scale q . k
-  ConstTensor q, k;       // [T, KV, G, D] and [T, KV, 1, D]: only D is contiguous
+  Tensor out;             // [KV G, 2] f32: sum over queries / S; largest scale q . k
+  ConstTensor q, k;       // [T, KV, G, D] and [S, KV, 1, D]: only D is contiguous
   ConstTensor lse;        // [KV, G, T] f32, of AttentionForward
   ConstTensor documents;  // [N + 1] i32, see Batch
+  ConstTensor keys = {};  // [N, 2] i32, likewise
   std::int64_t longest;   // no document has more tokens
   float scale;            // positive
 
@@ -55,7 +58,7 @@ struct AttentionEntropy {
   static constexpr std::int64_t kSmallestBlock = 64;  // of any kernel
 };
 
-/// All of attention, for texts short enough to look at:
+/// All of attention, for texts short enough to look at, in whole documents:
 ///   out[j G + g, t, s] = exp(scale q[t, j, g] . k[s, j] - lse[j, g, t])
 /// for keys s <= t of the query's document, and 0 for all others. A row sums to 1, or to what a
 /// sink in lse has left of it.

@@ -37,7 +37,9 @@ Evaluation evaluate(RunModel& run, const TokenLosses& losses, const TokenFile& f
                          .first_sample = first_sample,
                          .order = SampleOrder::sequential,
                          .rank = rank,
-                         .ranks = ranks};
+                         .ranks = ranks,
+                         .part = mesh.context.rank,
+                         .parts = mesh.context.size};
   };
   std::vector<MicroBatchLoss> own(1);
   const auto add = [&](Loader& loader, std::int64_t batches, bool counts) {

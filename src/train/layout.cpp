@@ -20,6 +20,11 @@ class Misfits {
   std::string text_;
 };
 
+bool balances_documents(const ModelConfig& model) {
+  return model.moe.num_experts > 0 && model.moe.aux_loss_coef > 0 &&
+         model.moe.load_balance == LoadBalance::sequence;
+}
+
 void check_tensor(const RunConfig& config, Misfits& misfits) {
   const ModelConfig& model = config.model;
   const std::int64_t tensor = config.parallelism.tensor;
@@ -37,8 +42,7 @@ void check_tensor(const RunConfig& config, Misfits& misfits) {
         "model.attention.gate.position is output, behind the sum over all heads, which {} = "
         "{} takes apart",
         kKey, tensor);
-  if (model.moe.num_experts > 0 && model.moe.aux_loss_coef > 0 &&
-      model.moe.load_balance == LoadBalance::sequence)
+  if (balances_documents(model))
     misfits.add(
         "model.moe.load_balance is sequence, but with {} = {} no rank routes whole documents", kKey,
         tensor);
@@ -66,6 +70,23 @@ void check_pipeline(const RunConfig& config, std::int64_t data, Misfits& misfits
                  "parallelism.pipeline, which pipeline_chunks > 1 needs,", stages);
 }
 
+void check_context(const RunConfig& config, Misfits& misfits) {
+  const ModelConfig& model = config.model;
+  const std::int64_t context = config.parallelism.context, tensor = config.parallelism.tensor;
+  const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
+  if (config.parallelism.sequence_parallel) {
+    misfits.divide("the tokens of a micro-batch", tokens, "2 x parallelism.context x tensor",
+                   2 * context * tensor);
+  } else {
+    misfits.divide("the tokens of a micro-batch", tokens, "2 x parallelism.context", 2 * context);
+  }
+  if (balances_documents(model))
+    misfits.add(
+        "model.moe.load_balance is sequence, but with parallelism.context = {} no rank routes "
+        "whole documents",
+        context);
+}
+
 }  // namespace
 
 MeshShape layout_of(const RunConfig& config, int ranks) {
@@ -84,8 +105,7 @@ MeshShape layout_of(const RunConfig& config, int ranks) {
                  "training.micro_batch_size x data-parallel ranks",
                  config.training.micro_batch_size * data);
   check_pipeline(config, data, misfits);
-  if (parallelism.context > 1)
-    misfits.add("parallelism.context is {}: sequences cannot be shared yet", parallelism.context);
+  if (parallelism.context > 1) check_context(config, misfits);
   if (tensor > 1) check_tensor(config, misfits);
   if (expert > 1) {
     if (config.model.moe.num_experts == 0)

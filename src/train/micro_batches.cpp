@@ -8,10 +8,6 @@
 namespace hg {
 namespace {
 
-std::int64_t tokens_of(const TrainingConfig& training) {
-  return training.micro_batch_size * training.seq_len;
-}
-
 /// Puts a slot's memory in the place of the context's activations.
 class UseSlot {
  public:
@@ -42,8 +38,9 @@ MicroBatches::MicroBatches(const RunConfig& config, RunModel& run)
       schedule_(schedule_of(config, mesh_)),
       micro_batches_(config.training.accumulation_steps(mesh_.data.size)),
       slots_(static_cast<std::size_t>(schedule_.slots)),
-      batches_(static_cast<std::size_t>(schedule_.batches), HostBatch(tokens_of(config.training))),
-      losses_(allocate_losses(run.tables, tokens_of(config.training))) {}
+      batches_(static_cast<std::size_t>(schedule_.batches),
+               HostBatch(micro_batch_tokens(config.training, mesh_))),
+      losses_(allocate_losses(run.tables, micro_batch_tokens(config.training, mesh_))) {}
 
 MicroBatches::~MicroBatches() {
   if (mesh_.links != nullptr) mesh_.links->leave(exceptions_);
@@ -59,7 +56,7 @@ std::vector<MicroBatchLoss> MicroBatches::step(Loader& loader, const Instruments
     const HostBatch& batch = batch_of(action.micro_batch, loader);
     const bool looks = action.micro_batch == 0 && instruments != nullptr;
     if (action.pass == PipelineAction::Pass::forward) {
-      if (looks) seen_tokens_ = batch.tokens;
+      if (looks && action.chunk == 0) seen_tokens_ = loader.whole().tokens;  // loaded just now
       forward(action, batch, looks ? instruments : nullptr);
     } else {
       backward(action, batch);
@@ -94,7 +91,7 @@ void MicroBatches::forward(const PipelineAction& action, const HostBatch& batch,
   Tensor x;
   if (!run_.model.begins(action.chunk)) {
     x = ctx.activations.allocate("stream of a chunk", run_.store.compute_dtype(),
-                                 run_.model.stream_shape(tokens_of(config_.training)));
+                                 run_.model.stream_shape(std::ssize(batch.tokens)));
     mesh_.links->receive(PipelineLinks::kActivations, x, label);
   }
   const Tensor y = run_.model.forward(ctx, action.chunk, batch.view(), x,
@@ -109,7 +106,7 @@ void MicroBatches::backward(const PipelineAction& action, const HostBatch& batch
   Slot& slot = slots_[static_cast<std::size_t>(action.slot)];
   const std::string label = fmt::format("micro-batch {}", action.micro_batch);
   const Tensor d = ctx.activations.allocate("d stream", run_.store.compute_dtype(),
-                                            run_.model.stream_shape(tokens_of(config_.training)));
+                                            run_.model.stream_shape(std::ssize(batch.tokens)));
   if (!run_.model.ends(action.chunk)) mesh_.links->receive(PipelineLinks::kGradients, d, label);
   run_.model.backward(ctx, action.chunk, batch.view(),
                       {.recompute = config_.training.recompute,

@@ -11,13 +11,14 @@ namespace hg {
 namespace {
 
 /// A batch that only has shapes: the longest documents there can be, and as many as there can be.
-Batch shape_of_batch(Arena& arena, const TrainingConfig& training) {
-  const std::int64_t tokens = training.micro_batch_size * training.seq_len;
+Batch shape_of_batch(Arena& arena, const TrainingConfig& training, const Mesh& mesh) {
+  const std::int64_t tokens = micro_batch_tokens(training, mesh);
   const auto ids = [&](std::int64_t n) { return arena.allocate("ids", DType::i32, {n}); };
   return {.tokens = ids(tokens),
           .targets = ids(tokens),
           .positions = ids(tokens),
           .documents = ids(tokens + 1),
+          .keys = mesh.context.size > 1 ? ids(2 * tokens).view({tokens, 2}) : Tensor{},
           .longest = training.seq_len};
 }
 
@@ -81,6 +82,10 @@ RunModel::RunModel(const ModelConfig& config, Device device, const CpuInfo& cpu,
   ctx.cpu = cpu;
 }
 
+std::int64_t micro_batch_tokens(const TrainingConfig& training, const Mesh& mesh) {
+  return training.micro_batch_size * training.seq_len / mesh.context.size;
+}
+
 TokenLosses allocate_losses(Arena& arena, std::int64_t tokens) {
   return {.loss = arena.allocate("token losses", DType::f32, {tokens}),
           .lse = arena.allocate("token losses", DType::f32, {tokens})};
@@ -109,13 +114,13 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh
   meta.store.allocate(Device::meta, compute_dtype(config.training.precision, cpu),
                       ParamStore::Purpose::training);
   meta.model.make_tables(Device::meta, meta.tables);
-  const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
-  const Batch batch = shape_of_batch(meta.data, config.training);
+  const std::int64_t tokens = micro_batch_tokens(config.training, mesh);
+  const Batch batch = shape_of_batch(meta.data, config.training, mesh);
   const TokenLosses losses = allocate_losses(meta.tables, tokens);
 
   run_inference(meta, batch, losses);
   if (config.metrics.instrument_interval > 0) {
-    const Instruments instruments(config.model, tokens, meta.tables, {}, mesh);
+    const Instruments instruments(config.model, tokens * mesh.context.size, meta.tables, {}, mesh);
     run_micro_batch(meta, config, batch, losses, &instruments);
     measure_updates(meta, config.optimizer, config.optimizer.lr, 1, 1);
   }

@@ -26,6 +26,9 @@ struct RunModel {
   Arena data{"batch"};          // on Device::meta, the addresses of a batch
 };
 
+/// Tokens of a micro-batch that one rank has.
+std::int64_t micro_batch_tokens(const TrainingConfig& training, const Mesh& mesh);
+
 /// Room for the losses of a micro-batch of `tokens`.
 TokenLosses allocate_losses(Arena& arena, std::int64_t tokens);
 

@@ -166,7 +166,9 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
                              .first_sample = state.samples,
                              .order = SampleOrder::random,
                              .rank = mesh.data.rank,
-                             .ranks = mesh.data.size});
+                             .ranks = mesh.data.size,
+                             .part = mesh.context.rank,
+                             .parts = mesh.context.size});
   // From here on rank 0 writes what others have looked at.
   if (mesh.world.comm != nullptr) mesh.world.comm->barrier("all ranks are ready");
   Progress progress("train", "steps", config.training.steps, writes ? options.console : nullptr,

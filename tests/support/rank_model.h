@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "data/context_part.h"
 #include "dist/run_ranks.h"
 #include "train/layout.h"
 #include "train/optimizer.h"
@@ -36,16 +37,26 @@ class RankModel {
   RankModel(Comm& world, const RunConfig& config)
       : config_(config),
         comms_(world, layout_of(config, world.size())),
-        run_(make_training_model(config, cpu_, plan_step(config, cpu_, mesh()), mesh())) {
+        run_(make_training_model(config, cpu_, plan_step(config, cpu_, mesh()), mesh())),
+        losses_(allocate_losses(run_->tables, micro_batch_tokens(config.training, mesh()))),
+        batch_(config.training.micro_batch_size * config.training.seq_len) {
     const auto t =
         static_cast<std::int32_t>(config.training.micro_batch_size * config.training.seq_len);
-    for (std::int32_t i = 0; i <= t; ++i) {
-      positions_.push_back(i);
-      tokens_.push_back((7 * i * i + 31 * mesh().data.rank) %
-                        static_cast<std::int32_t>(config.model.vocab_size));
+    const auto token = [&](std::int32_t i) {
+      return (7 * i * i + 31 * mesh().data.rank) %
+             static_cast<std::int32_t>(config.model.vocab_size);
+    };
+    HostBatch whole(t);
+    for (std::int32_t i = 0; i < t; ++i) {
+      whole.positions.push_back(i);
+      whole.tokens.push_back(token(i));
+      whole.targets.push_back(token(i + 1));
     }
-    documents_ = {0, t};
-    losses_ = allocate_losses(run_->tables, t);
+    whole.documents = {0, t};
+    whole.longest = t;
+    const Group& context = mesh().context;
+    context.size == 1 ? std::swap(batch_, whole)
+                      : cut_context(whole, context.rank, context.size, batch_);
     run_->store.initialize(1);
     run_->store.publish(run_->ctx);
     run_->store.finish_reduce(run_->ctx);
@@ -54,7 +65,7 @@ class RankModel {
   /// One optimizer step of so many micro-batches, with all that is sent for it done.
   void step(int micros = 1) {
     for (int micro = 0; micro < micros; ++micro) {
-      run_->model.forward_backward(run_->ctx, batch(),
+      run_->model.forward_backward(run_->ctx, batch_.view(),
                                    {.recompute = config_.training.recompute,
                                     .micro = {.first = micro == 0, .last = micro + 1 == micros}},
                                    losses_);
@@ -69,21 +80,12 @@ class RankModel {
   const ParamStore& store() const { return run_->store; }
 
  private:
-  Batch batch() {
-    const std::int64_t t = documents_.back();
-    return {.tokens = Tensor(tokens_.data(), DType::i32, {t}),
-            .targets = Tensor(tokens_.data() + 1, DType::i32, {t}),
-            .positions = Tensor(positions_.data(), DType::i32, {t}),
-            .documents = Tensor(documents_.data(), DType::i32, {2}),
-            .longest = t};
-  }
-
   RunConfig config_;
   CpuInfo cpu_ = detect_cpu();
   MeshComms comms_;
   std::unique_ptr<RunModel> run_;
   TokenLosses losses_;
-  std::vector<std::int32_t> tokens_, positions_, documents_;
+  HostBatch batch_;
   std::int64_t steps_ = 0;
 };
 

@@ -27,6 +27,10 @@ TEST(Layout, DataIsWhatRemains) {
   EXPECT_EQ(shape.data, 4);
   EXPECT_EQ(shape.tensor, 2);
   EXPECT_FALSE(shape.sequence);
+  const MeshShape shared = layout_of(
+      config_of("tiny.yaml", {"parallelism.context=4", "training.micro_batch_size=4"}), 8);
+  EXPECT_EQ(shared.context, 4);
+  EXPECT_EQ(shared.data, 2);
 }
 
 TEST(Layout, SaysWhatDoesNotFit) {
@@ -62,6 +66,19 @@ TEST(Layout, SaysWhatDoesNotFit) {
        {"parallelism.expert=3", "training.global_batch_size=48"},
        3,
        "num_experts = 8 does not divide by parallelism.expert = 3"},
+      {"tiny.yaml",
+       {"parallelism.context=3", "training.global_batch_size=12"},
+       3,
+       "the tokens of a micro-batch = 256 does not divide by 2 x parallelism.context = 6"},
+      {"tiny.yaml",
+       {"parallelism.context=2", "parallelism.tensor=2", "parallelism.sequence_parallel=true",
+        "training.seq_len=252"},
+       4,
+       "= 252 does not divide by 2 x parallelism.context x tensor = 8"},
+      {"tiny-moe.yaml",
+       {"parallelism.context=2", "model.moe.load_balance=sequence", "model.moe.aux_loss_coef=0.01"},
+       2,
+       "with parallelism.context = 2 no rank routes whole documents"},
       {"tiny-moe.yaml", {"parallelism.tensor=2"}, 2, "need parallelism.sequence_parallel: true"},
   };
   for (const Case& c : cases) {

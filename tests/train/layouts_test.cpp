@@ -13,9 +13,10 @@ namespace {
 struct LayoutCase {
   const char* model;
   int ranks;
-  std::int64_t pipeline = 1, chunks = 1, tensor = 1, expert = 1, zero = 0;
+  std::int64_t pipeline = 1, chunks = 1, context = 1, tensor = 1, expert = 1, zero = 0;
   bool sequence = false;
   Recompute recompute = Recompute::none;
+  std::int64_t sequences = 1;  // of a micro-batch
 };
 
 void PrintTo(const LayoutCase& c, std::ostream* out) {  // CTest shows it
@@ -24,9 +25,10 @@ void PrintTo(const LayoutCase& c, std::ostream* out) {  // CTest shows it
 
 std::string name_of_case(const testing::TestParamInfo<LayoutCase>& one) {
   const LayoutCase& c = one.param;
-  return fmt::format("{}_{}ranks_pp{}x{}_tp{}{}_ep{}_zero{}{}", c.model, c.ranks, c.pipeline,
-                     c.chunks, c.tensor, c.sequence ? "sp" : "", c.expert, c.zero,
-                     c.recompute == Recompute::block ? "_recompute" : "");
+  const char* const recompute[] = {"", "_cheap", "_recompute"};
+  return fmt::format("{}_{}ranks_mb{}_pp{}x{}_cp{}_tp{}{}_ep{}_zero{}{}", c.model, c.ranks,
+                     c.sequences, c.pipeline, c.chunks, c.context, c.tensor, c.sequence ? "sp" : "",
+                     c.expert, c.zero, recompute[static_cast<int>(c.recompute)]);
 }
 
 class LayoutsTest : public SmallRun, public testing::WithParamInterface<LayoutCase> {
@@ -54,6 +56,7 @@ class LayoutsTest : public SmallRun, public testing::WithParamInterface<LayoutCa
       gate.position = GatePosition::value;
       config.model.residual_clip = 4;
     }
+    if (model == "rotated_key") gate.position = GatePosition::rotated_key;
     if (model == "sinks") {
       config.model.attention.sink = Sink::learned;
       config.model.attention.output_norm = true;
@@ -148,16 +151,19 @@ class LayoutsTest : public SmallRun, public testing::WithParamInterface<LayoutCa
 TEST_P(LayoutsTest, TrainsAsOneRankDoes) {
   const LayoutCase& c = GetParam();
   config.training.recompute = c.recompute;
+  config.training.micro_batch_size = c.sequences;
   run("one");
   config.parallelism = {.pipeline = c.pipeline,
                         .pipeline_chunks = c.chunks,
                         .data = std::nullopt,
+                        .context = c.context,
                         .tensor = c.tensor,
                         .expert = c.expert,
                         .zero_stage = c.zero,
                         .sequence_parallel = c.sequence};
   run_on(c.ranks, "many");
-  expect_same_rows("train", {"loss_metrics/global_avg_loss", "grad_norm"});
+  expect_same_rows("train",
+                   {"loss_metrics/global_avg_loss", "loss_metrics/global_max_loss", "grad_norm"});
   expect_same_rows("val", {"validation_metrics/loss"});
   expect_same_looks();
   const auto file = [&](const char* name, const char* part) {
@@ -235,8 +241,47 @@ constexpr LayoutCase kPipeline[] = {
      .zero = 3,
      .sequence = true},
     {.model = "biased", .ranks = 8, .pipeline = 4, .expert = 2, .zero = 2},
+    {.model = "gated", .ranks = 8, .pipeline = 2, .chunks = 2, .context = 2, .zero = 1},
+    {.model = "moe",
+     .ranks = 8,
+     .pipeline = 2,
+     .context = 2,
+     .tensor = 2,
+     .expert = 4,
+     .sequence = true},
 };
 INSTANTIATE_TEST_SUITE_P(Pipeline, LayoutsTest, testing::ValuesIn(kPipeline), name_of_case);
+
+constexpr LayoutCase kContext[] = {
+    {.model = "gated", .ranks = 2, .context = 2},
+    {.model = "dense", .ranks = 4, .context = 4, .zero = 1},
+    {.model = "untied", .ranks = 4, .context = 2, .zero = 2},
+    {.model = "gated", .ranks = 4, .context = 2, .zero = 1, .sequences = 2},
+    {.model = "gated", .ranks = 8, .context = 4, .zero = 3, .recompute = Recompute::block},
+    {.model = "gated", .ranks = 2, .context = 2, .recompute = Recompute::cheap},
+    {.model = "value", .ranks = 4, .context = 2, .zero = 1, .recompute = Recompute::cheap},
+    {.model = "sinks", .ranks = 4, .context = 4, .zero = 3},
+    {.model = "rotated_key", .ranks = 2, .context = 2},
+    {.model = "headwise", .ranks = 4, .context = 2, .tensor = 2},
+    {.model = "gated", .ranks = 8, .context = 2, .tensor = 2, .zero = 1, .sequence = true},
+    {.model = "sinks",
+     .ranks = 8,
+     .context = 2,
+     .tensor = 4,
+     .sequence = true,
+     .recompute = Recompute::block},
+    {.model = "moe", .ranks = 2, .context = 2},
+    {.model = "moe", .ranks = 4, .context = 2, .expert = 4, .zero = 1},
+    {.model = "biased", .ranks = 8, .context = 4, .expert = 2, .zero = 3},
+    {.model = "moe",
+     .ranks = 8,
+     .context = 2,
+     .tensor = 2,
+     .expert = 4,
+     .zero = 2,
+     .sequence = true},
+};
+INSTANTIATE_TEST_SUITE_P(Context, LayoutsTest, testing::ValuesIn(kContext), name_of_case);
 INSTANTIATE_TEST_SUITE_P(Tensor, LayoutsTest, testing::ValuesIn(kTensor), name_of_case);
 INSTANTIATE_TEST_SUITE_P(Experts, LayoutsTest, testing::ValuesIn(kExperts), name_of_case);
 INSTANTIATE_TEST_SUITE_P(Data, LayoutsTest, testing::ValuesIn(kData), name_of_case);

@@ -44,18 +44,22 @@ class BackwardTask {
     delta_ = scratch.take<float>(kBlock);
   }
 
-  /// The blocks of `document` whose queries begin in `queries` and whose keys begin in `keys`.
-  void run(Range document, Range queries, Range keys, std::int64_t j, Range heads,
-           Gradients wanted) {
+  /// The blocks of `slices` whose queries begin in `queries` and whose keys begin in `keys`, which
+  /// are some of their document's.
+  void run(const Slices& slices, const Document& document, Range queries, Range keys,
+           std::int64_t j, Range heads, Gradients wanted) {
     wanted_ = wanted;
-    const Range rows{keys.begin, std::min(keys.end, document.end)};
+    const Range rows{keys.begin, std::min(keys.end, document.keys.end)};
     if (wanted != Gradients::queries) {
       std::fill_n(side_.dk.row(j, rows.begin), rows.size() * width_, 0.0F);
       std::fill_n(side_.dv.row(j, rows.begin), rows.size() * width_, 0.0F);
     }
     for (std::int64_t g = heads.begin; g < heads.end; ++g) {
-      for_blocks(document, queries, kBlock,
-                 [&](Range block) { add_queries(document, block, keys, j, g); });
+      for (std::int64_t i = document.first; i < document.last; ++i) {
+        const Slice slice = slices[i];
+        for_blocks(slice.queries, queries, kBlock,
+                   [&](Range block) { add_queries(slice, block, keys, j, g); });
+      }
     }
     if (wanted != Gradients::queries) {
       store_sums(head_rows<T>(op_.dk, j), side_.dk, rows, j, op_.scale);
@@ -101,16 +105,18 @@ class BackwardTask {
     }
   }
 
-  /// One block of queries against all blocks of keys that begin in `keys`.
-  void add_queries(Range document, Range queries, Range keys, std::int64_t j, std::int64_t g) {
-    const std::int64_t count = queries.size();
+  /// One block of queries against all blocks of keys that begin in `keys`, if it sees any.
+  void add_queries(const Slice& slice, Range queries, Range keys, std::int64_t j, std::int64_t g) {
+    const std::int64_t count = queries.size(), shift = slice.shift();
+    const Range seen{keys.begin, std::min(keys.end, queries.end + shift)};
+    if (seen.size() <= 0) return;
     pack_queries(queries, j, g);
     const Element* q_by_token = products_.by_token(q_.rows, q_.by_token, count);
     const Element* d_o_by_token = products_.by_token(d_o_.rows, d_o_.by_token, count);
     std::fill_n(dq_, width_ * kBlock, 0.0F);
-    for_blocks(document, {keys.begin, std::min(keys.end, queries.end)}, kBlock, [&](Range block) {
+    for_blocks(slice.keys, seen, kBlock, [&](Range block) {
       const std::int64_t n = block.size();
-      const Causal causal{block.begin - queries.begin};
+      const Causal causal{block.begin - (queries.begin + shift)};
       const Element* k = side_.k.row(j, block.begin);
       products_.scores(scores_, k, q_.columns, n, count, causal);
       products_.scores(dp_, side_.v.row(j, block.begin), d_o_.columns, n, count, causal);
@@ -141,35 +147,59 @@ class BackwardTask {
   typename Products::Weights p_, ds_;
 };
 
+/// A document, by its first slice, and what it costs: products of its queries and the keys they
+/// see, twice.
+struct Costly {
+  std::int32_t first;
+  float work;
+};
+
+/// The documents that have tokens, those that cost the most first. `room` is [T, 2] i32.
+inline std::span<Costly> costliest_first(const Tensor& room, const Slices& slices) {
+  auto* order = reinterpret_cast<Costly*>(room.as<std::int32_t>());
+  std::size_t count = 0;
+  for_documents(slices, [&](const Document& document) {
+    double work = 0;
+    for (std::int64_t i = document.first; i < document.last; ++i) {
+      const double queries = slices[i].queries.size(), keys = slices[i].keys.size();
+      work += queries * (2 * keys - queries);
+    }
+    order[count++] = {static_cast<std::int32_t>(document.first), static_cast<float>(work)};
+  });
+  const std::span documents(order, count);
+  std::ranges::sort(documents, [](const Costly& a, const Costly& b) {
+    return a.work != b.work ? a.work > b.work : a.first < b.first;
+  });
+  return documents;
+}
+
 /// Whether to cut documents: dq and dk, dv in passes of their own take 7 products instead of 5, but
 /// leave work for every thread. The results are the same, bit by bit.
-inline bool cut_documents(std::span<const std::int32_t> bounds, std::int64_t groups) {
-  double total = 0, longest = 0;
-  for (std::size_t i = 1; i < bounds.size(); ++i) {
-    const double length = bounds[i] - bounds[i - 1];
-    total += static_cast<double>(groups) * length * length;
-    longest = std::max(longest, length * length);
-  }
+inline bool cut_documents(std::span<const Costly> documents, std::int64_t groups) {
+  double total = 0;
+  for (const Costly& document : documents)
+    total += static_cast<double>(groups) * double{document.work};
+  const double longest = documents.empty() ? 0 : double{documents.front().work};
   const double share = total / num_threads();
   return 5 * std::max(longest, share) > 7 * share;
 }
 
-/// Numbers of the documents, the longest first.
-inline std::span<std::int32_t> longest_first(const Tensor& room,
-                                             std::span<const std::int32_t> bounds) {
-  auto* order = room.as<std::int32_t>();
-  std::int64_t count = 0;
-  for (std::size_t i = 0; i + 1 < bounds.size(); ++i) {
-    if (bounds[i] < bounds[i + 1]) order[count++] = static_cast<std::int32_t>(i);
-  }
-  const std::span documents(order, static_cast<std::size_t>(count));
-  std::ranges::sort(documents, [&](std::int32_t a, std::int32_t b) {
-    const auto length = [&](std::int32_t i) {
-      return bounds[static_cast<std::size_t>(i) + 1] - bounds[static_cast<std::size_t>(i)];
-    };
-    return length(a) != length(b) ? length(a) > length(b) : a < b;
+/// dk and dv of the keys that no query sees are zero: of group j.
+template <class T>
+void clear_unseen(const AttentionBackward& op, const Slices& slices, std::int64_t j) {
+  const std::int64_t tokens = op.k.dim(0), d = op.k.dim(3);
+  const auto clear = [&](Range keys) {
+    for (const Tensor& gradient : {op.dk, op.dv}) {
+      const auto rows = head_rows<T>(gradient, j);
+      for (std::int64_t t = keys.begin; t < keys.end; ++t) std::fill_n(rows[t], d, T{});
+    }
+  };
+  std::int64_t end = 0;
+  for_documents(slices, [&](const Document& document) {
+    clear({end, document.keys.begin});
+    end = document.keys.end;
   });
-  return documents;
+  clear({end, tokens});
 }
 
 /// The whole op. A task is a document and a group of heads; or, where that leaves threads without
@@ -179,48 +209,56 @@ void attention_backward(const AttentionBackward& op, Context& ctx) {
   using Element = typename Products::Element;
   constexpr std::int64_t kBlock = Products::kBlock, kKeys = 4 * kBlock;
   const std::int64_t tokens = op.q.dim(0), groups = op.q.dim(1), group = op.q.dim(2);
-  const auto bounds = checked_documents(op.documents, tokens);
+  const std::int64_t key_tokens = op.k.dim(0);
+  const Slices slices(op.documents, op.keys, tokens, key_tokens);
   const ArenaScope scope(ctx.scratch);
   const AttentionBackward::Scratch scratch = op.scratch(ctx);
   const std::int64_t width = Products::width(op.q.dim(3));
   const auto [k, v] = pack_keys<T, Element>({scratch.k, scratch.v}, {op.k, op.v}, width);
-  const KeySide<Element> keys{
-      k, v, {scratch.dk.as<float>(), tokens, width}, {scratch.dv.as<float>(), tokens, width}};
+  const KeySide<Element> side{k,
+                              v,
+                              {scratch.dk.as<float>(), key_tokens, width},
+                              {scratch.dv.as<float>(), key_tokens, width}};
   const auto task_state = [&](int worker) {
-    return BackwardTask<Products, T>(op, keys, ScratchCutter(scratch.blocks, worker));
+    return BackwardTask<Products, T>(op, side, ScratchCutter(scratch.blocks, worker));
   };
-  if (!cut_documents(bounds, groups)) {
-    const auto order = longest_first(scratch.order, bounds);
+  if (slices.leaves_keys_out())
+    parallel_for(groups, [&](std::int64_t j) { clear_unseen<T>(op, slices, j); });
+  const auto order = costliest_first(scratch.order, slices);
+  if (!cut_documents(order, groups)) {
     parallel_for(std::ssize(order) * groups, [&](std::int64_t task, int worker) {
-      const auto i = static_cast<std::size_t>(order[static_cast<std::size_t>(task / groups)]);
-      const Range document{bounds[i], bounds[i + 1]};
-      task_state(worker).run(document, document, document, task % groups, {0, group},
-                             Gradients::all);
+      const auto i = static_cast<std::size_t>(task / groups);
+      const Document document = slices.document(order[i].first);
+      task_state(worker).run(slices, document, {0, tokens}, document.keys, task % groups,
+                             {0, group}, Gradients::all);
     });
     return;
   }
-  const std::int64_t key_pieces = ceil_div(tokens, kKeys), pieces = ceil_div(tokens, kBlock);
+  const std::int64_t key_pieces = ceil_div(key_tokens, kKeys), pieces = ceil_div(tokens, kBlock);
   parallel_for(groups * key_pieces, [&](std::int64_t task, int worker) {
     const std::int64_t begin = task % key_pieces * kKeys;  // the early ones are seen the most
     auto state = task_state(worker);
-    for_documents(bounds, {begin, std::min(begin + kKeys, tokens)}, [&](Range document) {
+    for_documents(slices, {begin, begin + kKeys}, [&](const Document& document) {
       // Whole blocks of the document, so that the rows of one are never shared by two tasks.
+      const Range keys = document.keys;
       const auto start = [&](std::int64_t token) {
-        return document.begin + round_up(std::max(token - document.begin, std::int64_t{0}), kBlock);
+        return keys.begin + round_up(std::max(token - keys.begin, std::int64_t{0}), kBlock);
       };
-      const Range key_starts{start(begin), std::min(start(begin + kKeys), document.end)};
-      if (key_starts.size() <= 0) return;
-      state.run(document, {key_starts.begin, document.end}, key_starts, task / key_pieces,
-                {0, group}, Gradients::keys);
+      const Range starts{start(begin), std::min(start(begin + kKeys), keys.end)};
+      if (starts.size() <= 0) return;
+      state.run(slices, document, {0, tokens}, starts, task / key_pieces, {0, group},
+                Gradients::keys);
     });
   });
   parallel_for(groups * group * pieces, [&](std::int64_t task, int worker) {
     const std::int64_t head = task / pieces, begin = (pieces - 1 - task % pieces) * kBlock;
+    const Range queries{begin, std::min(begin + kBlock, tokens)};
     auto state = task_state(worker);
-    for_documents(bounds, {begin, std::min(begin + kBlock, tokens)}, [&](Range document) {
-      state.run(document, {begin, begin + kBlock}, document, head / group,
+    for (std::int64_t i = slices.holding(begin);
+         i < slices.size() && slices[i].queries.begin < queries.end; ++i) {
+      state.run(slices, {i, i + 1, slices[i].keys}, queries, slices[i].keys, head / group,
                 {head % group, head % group + 1}, Gradients::queries);
-    });
+    }
   });
 }
 

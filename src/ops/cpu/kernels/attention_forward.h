@@ -31,7 +31,7 @@ void store_columns(Rows<T> to, Range tokens, const float* from, float* room, std
   }
 }
 
-/// Attention of one block of queries of one head over its document.
+/// Attention of one block of queries of one head over the keys of its slice.
 template <class Products, class T>
 class ForwardTask {
  public:
@@ -54,16 +54,17 @@ class ForwardTask {
                 .factor = op.scale * std::numbers::log2e_v<float>};
   }
 
-  void run(Range document, Range queries, std::int64_t j, std::int64_t g) {
+  void run(const Slice& slice, Range queries, std::int64_t j, std::int64_t g) {
     const std::int64_t count = queries.size();
     copy_rows(rows_, width_, head_rows<T>(op_.q, j, g), queries.begin, count,
               Products::padded(count), d_);
     pack_columns<Products>(columns_, rows_, count, width_);
     std::fill_n(output_, width_ * kBlock, 0.0F);
     softmax_.reset(kBlock);
-    for_blocks(document, {document.begin, queries.end}, kBlock, [&](Range keys) {
+    const std::int64_t shift = slice.shift();
+    for_blocks(slice.keys, {slice.keys.begin, queries.end + shift}, kBlock, [&](Range keys) {
       const std::int64_t n = keys.size();
-      const Causal causal{keys.begin - queries.begin};
+      const Causal causal{keys.begin - (queries.begin + shift)};
       products_.scores(scores_, k_.row(j, keys.begin), columns_, n, count, causal);
       softmax_.template add<Products>(scores_, weights_, output_, d_, n, count, causal);
       const Element* v = products_.by_head(v_.row(j, keys.begin), values_, n);
@@ -91,7 +92,7 @@ class ForwardTask {
 template <class Products, class T>
 void attention_forward(const AttentionForward& op, Context& ctx) {
   const std::int64_t tokens = op.q.dim(0), group = op.q.dim(2), heads = op.q.dim(1) * group;
-  const auto bounds = checked_documents(op.documents, tokens);
+  const Slices slices(op.documents, op.keys, tokens, op.k.dim(0));
   const ArenaScope scope(ctx.scratch);
   const AttentionForward::Scratch scratch = op.scratch(ctx);
   const std::int64_t width = Products::width(op.q.dim(3));
@@ -104,9 +105,9 @@ void attention_forward(const AttentionForward& op, Context& ctx) {
         pieces - 1 - task % pieces;  // the late ones see the most keys: they go first
     const Range starts{piece * Products::kBlock, std::min((piece + 1) * Products::kBlock, tokens)};
     ForwardTask<Products, T> state(op, k, v, ScratchCutter(scratch.blocks, worker));
-    for_documents(bounds, starts, [&](Range document) {
-      for_blocks(document, starts, Products::kBlock,
-                 [&](Range queries) { state.run(document, queries, head / group, head % group); });
+    for_slices(slices, starts, [&](const Slice& slice) {
+      for_blocks(slice.queries, starts, Products::kBlock,
+                 [&](Range queries) { state.run(slice, queries, head / group, head % group); });
     });
   });
 }

@@ -7,8 +7,8 @@
 #pragma once
 
 #include "ops/cpu/attention_scratch.h"
-#include "ops/cpu/kernels/attention_documents.h"
 #include "ops/cpu/kernels/attention_pack.h"
+#include "ops/cpu/kernels/attention_slices.h"
 
 namespace hg {
 namespace {
@@ -68,8 +68,8 @@ void multiply_rows(std::int64_t rows, Left a, const float* b, std::int64_t b_row
 /// c[m, n] (+)= sum over k of a[m, k] b[k, n]; `needed(m, n, columns)` is the range of k that
 /// counts for row m on and columns [n, n + columns), nothing where it is empty.
 template <bool accumulate, class Needed>
-void multiply(std::int64_t rows, std::int64_t columns, Left a, const float* b, std::int64_t b_row,
-              float* c, std::int64_t c_row, Needed&& needed) {
+void multiply(std::int64_t rows, std::int64_t columns, const Left& a, const float* b,
+              std::int64_t b_row, float* c, std::int64_t c_row, Needed&& needed) {
   constexpr std::int64_t kWide = kStripVectors * kLanes;
   for (std::int64_t n = 0; n < columns; n += kWide) {
     const bool wide = n + kLanes < columns;

@@ -50,7 +50,7 @@ void add_entropy(const float* scores, const float* denominator, float factor, fl
   }
 }
 
-/// One block of queries of one head over its document.
+/// One block of queries of one head over the keys of its slice.
 template <class Products, class T>
 class EntropyTask {
  public:
@@ -69,7 +69,7 @@ class EntropyTask {
     highest_ = scratch.take<float>(kBlock);
   }
 
-  void run(Range document, Range queries, std::int64_t j, std::int64_t g, EntropySum& total) {
+  void run(const Slice& slice, Range queries, std::int64_t j, std::int64_t g, EntropySum& total) {
     const std::int64_t count = queries.size();
     copy_rows(queries_, width_, head_rows<T>(op_.q, j, g), queries.begin, count,
               Products::padded(count), d_);
@@ -81,9 +81,10 @@ class EntropyTask {
     for (std::int64_t i = 0; i < count; ++i) {
       denominator_[i] = lse[queries.begin + i] * std::numbers::log2e_v<float>;
     }
-    for_blocks(document, {document.begin, queries.end}, kBlock, [&](Range block) {
+    const std::int64_t shift = slice.shift();
+    for_blocks(slice.keys, {slice.keys.begin, queries.end + shift}, kBlock, [&](Range block) {
       const std::int64_t n = block.size();
-      const Causal causal{block.begin - queries.begin};
+      const Causal causal{block.begin - (queries.begin + shift)};
       copy_rows(keys_, width_, head_rows<T>(op_.k, j), block.begin, n, Products::padded(n), d_);
       products_.scores(scores_, keys_, columns_, n, count, causal);
       add_entropy<Products>(scores_, denominator_, op_.scale * std::numbers::log2e_v<float>, bits_,
@@ -108,7 +109,7 @@ class EntropyTask {
 template <class Products, class T>
 void attention_entropy(const AttentionEntropy& op, Context& ctx) {
   const std::int64_t tokens = op.q.dim(0), group = op.q.dim(2), heads = op.q.dim(1) * group;
-  const auto bounds = checked_documents(op.documents, tokens);
+  const Slices slices(op.documents, op.keys, tokens, op.k.dim(0));
   const ArenaScope scope(ctx.scratch);
   const AttentionEntropy::Scratch scratch = op.scratch(ctx);
   const std::int64_t pieces = ceil_div(tokens, Products::kBlock);
@@ -120,9 +121,9 @@ void attention_entropy(const AttentionEntropy& op, Context& ctx) {
     const Range starts{piece * Products::kBlock, std::min((piece + 1) * Products::kBlock, tokens)};
     EntropyTask<Products, T> state(op, ScratchCutter(scratch.blocks, worker));
     EntropySum sum;
-    for_documents(bounds, starts, [&](Range document) {
-      for_blocks(document, starts, Products::kBlock, [&](Range queries) {
-        state.run(document, queries, head / group, head % group, sum);
+    for_slices(slices, starts, [&](const Slice& slice) {
+      for_blocks(slice.queries, starts, Products::kBlock, [&](Range queries) {
+        state.run(slice, queries, head / group, head % group, sum);
       });
     });
     float* partial = partials + (head * pieces + piece) * 2;
@@ -137,7 +138,7 @@ void attention_entropy(const AttentionEntropy& op, Context& ctx) {
       total.highest = std::max(total.highest, partial[1]);
     }
     float* out = op.out.as<float>() + head * 2;
-    out[0] = static_cast<float>(total.nats / static_cast<double>(tokens));
+    out[0] = static_cast<float>(total.nats / static_cast<double>(op.k.dim(0)));
     out[1] = std::isnan(total.nats) ? kNaN : op.scale * total.highest;
   }
 }
