@@ -59,18 +59,21 @@ std::string hello_of(const RendezvousOptions& options) {
 
 /// The rank that says hello; throws if it does not belong here.
 int rank_of(const std::string& hello, const RendezvousOptions& options) {
-  const auto said = nlohmann::json::parse(hello, nullptr, false);
+  const auto said = nlohmann::json::parse(hello, nullptr, false);  // discarded if it is none
   HG_CHECK(said.is_object() && said.contains("protocol"), "says '{}' instead of hello", hello);
   HG_CHECK(said["protocol"] == kProtocol, "speaks version {} of the protocol, rank 0 version {}",
            said["protocol"].dump(), kProtocol);
-  const int rank = said.value("rank", -1), size = said.value("size", -1);
-  const std::string job = said.value("job", "");
+  HG_CHECK(said.contains("rank") && said["rank"].is_number_integer() && said.contains("size") &&
+               said["size"].is_number_integer() && said.contains("job") && said["job"].is_string(),
+           "says '{}' instead of hello", hello);
+  const auto rank = said["rank"].get<std::int64_t>(), size = said["size"].get<std::int64_t>();
+  const auto job = said["job"].get<std::string>();
   HG_CHECK(job == options.job, "is rank {} of job '{}', but rank 0 is of job '{}'", rank, job,
            options.job);
   HG_CHECK(size == options.size, "is rank {} of {} ranks, but rank 0 is of {}", rank, size,
            options.size);
   HG_CHECK(0 < rank && rank < size, "says that it is rank {}, expected 1 to {}", rank, size - 1);
-  return rank;
+  return static_cast<int>(rank);
 }
 
 }  // namespace
@@ -149,7 +152,8 @@ void Rendezvous::receive_ranks(Socket port) {
       if (wanted[i + 1].revents == 0) continue;
       Member member = std::move(strangers[i]);
       strangers.erase(strangers.begin() + static_cast<std::ptrdiff_t>(i));
-      admit(std::move(member), in_seconds(kHelloSeconds));
+      // Whoever only looks whether the port is open does no harm.
+      if (!member.socket.ended()) admit(std::move(member), in_seconds(kHelloSeconds));
     }
     if (wanted[0].revents != 0) {
       Member& stranger = strangers.emplace_back();

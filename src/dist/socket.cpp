@@ -194,6 +194,11 @@ void Socket::transfer(bool sending, char* data, std::size_t bytes, Deadline dead
   }
 }
 
+bool Socket::ended() const {
+  char byte = 0;
+  return ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 void Socket::send_message(const std::string& text, Deadline deadline) {
   HG_CHECK(text.size() <= kLongest, "a message of {} bytes, expected at most {}", text.size(),
            kLongest);

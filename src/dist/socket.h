@@ -39,6 +39,8 @@ class Socket {
   /// Both throw at the deadline, and if the other end closes the connection.
   void send_message(const std::string& text, Deadline deadline);
   std::string receive_message(Deadline deadline);
+  /// Whether the other end has closed the connection, and nothing is left to receive.
+  bool ended() const;
   /// Longer messages are refused: whoever sends one does not speak this protocol.
   static constexpr std::uint32_t kLongest = 64U << 20;
 

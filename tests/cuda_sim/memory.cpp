@@ -66,7 +66,7 @@ cudaError_t allocate(void** result, std::size_t bytes, MemoryKind kind) {
 
 cudaError_t release(void* memory, MemoryKind kind) {
   if (memory == nullptr) return cudaSuccess;
-  cudaDeviceSynchronize();
+  if (const cudaError_t code = cudaDeviceSynchronize()) return code;
   if (machine().memory.release(memory, kind)) return cudaSuccess;
   return error(cudaErrorInvalidValue, "what is to be freed was not allocated, or otherwise");
 }

@@ -23,7 +23,6 @@ cudaError_t state_of(Device& its_device) {
 }
 
 cudaError_t wait_for(const std::vector<MarkPointer>& marks, Device& its_device) {
-  if (const cudaError_t code = check_caller()) return code;
   for (const MarkPointer& mark : marks)
     machine().wait(current_device(), [&] { return is_done(mark); });
   return state_of(its_device);
@@ -31,7 +30,6 @@ cudaError_t wait_for(const std::vector<MarkPointer>& marks, Device& its_device) 
 
 /// Asking lets the device work a little, or a loop that asks would never end.
 cudaError_t query(const MarkPointer& mark, Device& its_device) {
-  if (const cudaError_t code = check_caller()) return code;
   if (!is_done(mark)) machine().advance(current_device());
   return is_done(mark) ? state_of(its_device) : cudaErrorNotReady;
 }
@@ -56,6 +54,7 @@ cudaError_t cudaStreamCreate(cudaStream_t* stream) {
 
 /// The real one returns at once, too, but what is in the stream goes on by itself.
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  if (const cudaError_t code = check_caller()) return code;
   Device& its_device = device_of(stream);
   const cudaError_t code = wait_for({its_device.last_of(stream)}, its_device);
   its_device.end_stream(stream);
@@ -63,16 +62,21 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (const cudaError_t code = check_caller()) return code;
   Device& its_device = device_of(stream);
   return wait_for({its_device.last_of(its_device.stream_of(stream))}, its_device);
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  if (const cudaError_t code = check_caller()) return code;
   Device& its_device = device_of(stream);
   return query(its_device.last_of(its_device.stream_of(stream)), its_device);
 }
 
-cudaError_t cudaDeviceSynchronize() { return wait_for(device().last_of_all(), device()); }
+cudaError_t cudaDeviceSynchronize() {
+  if (const cudaError_t code = check_caller()) return code;
+  return wait_for(device().last_of_all(), device());
+}
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   if (const cudaError_t code = check_caller()) return code;
@@ -103,8 +107,15 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return cudaSuccess;
 }
 
-cudaError_t cudaEventSynchronize(cudaEvent_t event) { return wait_for({event->mark}, device()); }
-cudaError_t cudaEventQuery(cudaEvent_t event) { return query(event->mark, device()); }
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (const cudaError_t code = check_caller()) return code;
+  return wait_for({event->mark}, device());
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (const cudaError_t code = check_caller()) return code;
+  return query(event->mark, device());
+}
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
   if (!start->timed || !end->timed || !start->mark || !end->mark)

@@ -12,6 +12,7 @@
 
 #include "dist/collective_checks.h"
 #include "dist/comm_self.h"
+#include "dist/rendezvous.h"
 #include "dist/values.h"
 #include "support/nccl_ranks.h"
 
@@ -217,6 +218,28 @@ TEST(CommNccl, FindsItsRanksWithNcclsOwnBootstrap) {
   ::unsetenv("NCCL_COMM_ID");
 }
 
+TEST(CommNccl, FindsItsRanksOverTcp) {
+  Socket port = Socket::bound(0);
+  const int number = port.port();
+  run_devices(3, {.devices = 3}, [&](Comm& control) {
+    RendezvousOptions options;
+    options.rank = control.rank();
+    options.size = control.size();
+    options.host = "localhost";
+    options.port = number;
+    Rendezvous rendezvous =
+        control.rank() == 0 ? Rendezvous(options, std::move(port)) : Rendezvous(options);
+    const Stream stream;
+    StagedComm world(nccl_world(*headgate_nccl_api(), peers_over(rendezvous),
+                                {.device = control.rank(), .stream = stream}),
+                     stream);
+    EXPECT_EQ(world.side_channel(), nullptr);
+    const Values x(DType::i32, {1}, [](std::int64_t) { return 1; });
+    world.all_reduce(x, Reduce::sum);
+    HG_CHECK(x.get(0) == 3, "{} ranks", x.get(0));
+  });
+}
+
 TEST(CommNccl, AnInterruptEndsWaiting) {
   const auto all = sentences(2, {.devices = 2}, [](Comm& control, cudaStream_t stream) {
     const auto world = simulated_world(control, stream);
@@ -242,6 +265,7 @@ TEST(CommNccl, AnAbortReachesTheRanksThatItIsOver) {
   run_devices(3, {.devices = 3}, [](Comm& control) {
     const Stream stream;
     const auto world = simulated_world(control, stream);
+    control.barrier();  // all have one
     try {
       if (control.rank() == 1) {
         world->abort("rank 1 has had enough");
