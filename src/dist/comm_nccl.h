@@ -40,18 +40,18 @@ struct NcclPlace {
 /// them is missing.
 const NcclApi& load_nccl();
 
-/// The world of all ranks; collective, and one device can be of one rank only. Tensors are in
-/// memory of the device. Every call enqueues its work on the stream and returns, but for barrier,
-/// split and the end of the last copy of a group, which wait until the device has done all that is
-/// enqueued. Groups split off use the same stream; for another stream of the same ranks, make
-/// another world.
+/// The world of all ranks; collective, and every rank needs a device of its own. Tensors are in
+/// memory of the device. A call enqueues its work on the stream and returns, but for barrier and
+/// split, which wait for all ranks and for all that the stream held before. Groups split off use the
+/// same stream; for another stream of the same ranks, make another world.
 ///
 /// Sums are not in rank order, and those of bf16 are rounded at every rank that they pass: results
-/// have the same bits on all ranks, and with the same NCCL on the same machines in every run, but
-/// not those of other implementations. A maximum leaves NaN out where another rank has a number.
+/// have the same bits on all ranks, but not those of other implementations. A maximum leaves NaN
+/// out where another rank has a number (NCCL uses fmax).
 ///
-/// An error that NCCL notices later, such as a rank that died, throws at the next call of its
-/// group, or in one that waits. abort and interrupt end NCCL's kernels on this rank's device.
+/// What NCCL notices later, such as a rank that died, throws at the next call of its group, or in
+/// one that waits. abort and interrupt end NCCL's kernels on this rank's device. The flight record
+/// knows when a call was enqueued, not when the device was done with it.
 ///
 /// If a rank has no device, or another NCCL, all throw the same sentence, which names it.
 std::unique_ptr<Comm> nccl_world(const NcclApi& api, const NcclPeers& peers,
