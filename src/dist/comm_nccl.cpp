@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "dist/comm_reduce.h"
-#include "dist/gather_text.h"
 #include "dist/load_module.h"
 #include "dist/nccl/greeting.h"
 #include "dist/nccl/process.h"
@@ -37,7 +36,7 @@ class CommNccl final : public Comm {
   }
   ~CommNccl() override {
     process_.close(handle_);
-    process_.api().release(small_);
+    process_.api().release(small_);  // an error of which shows in the next call, too
   }
 
   void abort(const std::string& sentence) override {

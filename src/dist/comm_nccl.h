@@ -4,9 +4,9 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "dist/comm.h"
+#include "dist/gather_text.h"
 #include "dist/nccl/api.h"
 
 namespace hg {
@@ -16,9 +16,8 @@ class Rendezvous;
 /// How ranks reach each other before NCCL connects them, and beside it.
 struct NcclPeers {
   int rank, size;
-  /// Every rank's text to every rank. None where NCCL_COMM_ID is set on all ranks: then NCCL finds
-  /// them by itself.
-  std::function<std::vector<std::string>(const std::string&)> gather;
+  /// None where NCCL_COMM_ID is set on all ranks: then NCCL finds them by itself.
+  TextGather gather;
   /// Ends the job on all ranks.
   std::function<void(const std::string&)> abort;
   std::function<std::unique_ptr<SideChannel>()> side_channel;  ///< may be null
@@ -42,8 +41,8 @@ const NcclApi& load_nccl();
 
 /// The world of all ranks; collective, and every rank needs a device of its own. Tensors are in
 /// memory of the device. A call enqueues its work on the stream and returns, but for barrier and
-/// split, which wait for all ranks and for all that the stream held before. Groups split off use the
-/// same stream; for another stream of the same ranks, make another world.
+/// split, which wait for all ranks and for all that the stream held before. Groups split off use
+/// the same stream; for another stream of the same ranks, make another world.
 ///
 /// Sums are not in rank order, and those of bf16 are rounded at every rank that they pass: results
 /// have the same bits on all ranks, but not those of other implementations. A maximum leaves NaN

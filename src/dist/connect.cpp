@@ -57,8 +57,7 @@ std::unique_ptr<Comm> connect(const World& world) {
   return comm;
 }
 
-void agree(int size, const std::function<std::vector<std::string>(const std::string&)>& gather,
-           const WorldFacts& facts) {
+void agree(int size, const TextGather& gather, const WorldFacts& facts) {
   const Row own = {.size = padded(std::to_string(facts.size)),
                    .build = padded(facts.build),
                    .config = padded(facts.config)};

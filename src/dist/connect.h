@@ -1,12 +1,11 @@
 // The beginning of a run of many ranks: the connection, and the proof that all run the same thing.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "dist/comm.h"
+#include "dist/gather_text.h"
 #include "dist/world.h"
 
 namespace hg {
@@ -25,9 +24,7 @@ struct WorldFacts {
 /// Compares the facts of all ranks, before anything else is done. Throws the same sentence on every
 /// rank if they differ: who has which value.
 void agree(Comm& world, const WorldFacts& facts);
-/// The same between `size` ranks that are connected in another way: `gather` brings every rank's
-/// text to every rank.
-void agree(int size, const std::function<std::vector<std::string>(const std::string&)>& gather,
-           const WorldFacts& facts);
+/// The same between `size` ranks that are connected in another way.
+void agree(int size, const TextGather& gather, const WorldFacts& facts);
 
 }  // namespace hg

@@ -3,8 +3,10 @@
 #include <arpa/inet.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -17,6 +19,9 @@ namespace {
 constexpr int kProtocol = 1;
 /// Seconds for a hello, which is a single packet behind a connection.
 constexpr double kHelloSeconds = 10;
+
+/// Seconds for the others to hear why the rendezvous ends.
+constexpr double kEndSeconds = 2;
 
 /// In front of what rank 0 answers.
 constexpr char kText = '+', kError = '-';
@@ -114,14 +119,17 @@ Socket::Deadline Rendezvous::deadline(double times) const {
 }
 
 void Rendezvous::fail_all(const std::string& sentence) {
+  std::ranges::move(strangers_, std::back_inserter(members_));
+  std::erase_if(members_, [](const Member& member) { return !member.socket; });
+  const Socket::Deadline until = in_seconds(kEndSeconds);
   for (Member& member : members_) {
-    if (!member.socket) continue;
     try {
-      member.socket.send_message(kError + sentence, in_seconds(1));
+      member.socket.send_message(kError + sentence, until);
     } catch (const Error&) {
       // It has gone, too.
     }
   }
+  for (Member& member : members_) member.socket.finish(until);
   throw Error(sentence);
 }
 
@@ -135,11 +143,10 @@ std::string Rendezvous::missing() const {
 void Rendezvous::receive_ranks(Socket port) {
   members_.resize(static_cast<std::size_t>(size()));
   const Socket::Deadline until = deadline();
-  std::vector<Member> strangers;  // connected, but have not said who they are
   port.listen();
   while (!missing().empty()) {
     std::vector<pollfd> wanted = {{.fd = port.descriptor(), .events = POLLIN, .revents = 0}};
-    for (const Member& stranger : strangers)
+    for (const Member& stranger : strangers_)
       wanted.push_back({.fd = stranger.socket.descriptor(), .events = POLLIN, .revents = 0});
     const int ready = ::poll(wanted.data(), wanted.size(), milliseconds_to(until));
     if (ready < 0 && errno != EINTR) fail_errno(errno, "cannot wait for ranks");
@@ -148,18 +155,19 @@ void Rendezvous::receive_ranks(Socket port) {
                            port.port(), options_.timeout));
     }
     if (ready < 0) continue;
-    for (std::size_t i = strangers.size(); i-- > 0;) {
+    for (std::size_t i = strangers_.size(); i-- > 0;) {
       if (wanted[i + 1].revents == 0) continue;
-      Member member = std::move(strangers[i]);
-      strangers.erase(strangers.begin() + static_cast<std::ptrdiff_t>(i));
+      Member member = std::move(strangers_[i]);
+      strangers_.erase(strangers_.begin() + static_cast<std::ptrdiff_t>(i));
       // Whoever only looks whether the port is open does no harm.
       if (!member.socket.ended()) admit(std::move(member), in_seconds(kHelloSeconds));
     }
     if (wanted[0].revents != 0) {
-      Member& stranger = strangers.emplace_back();
+      Member& stranger = strangers_.emplace_back();
       stranger.socket = port.accept(stranger.address);
     }
   }
+  strangers_.clear();
   for (int r = 1; r < size(); ++r)
     members_[static_cast<std::size_t>(r)].socket.send_message(std::string(1, kText), deadline());
 }
@@ -178,7 +186,7 @@ void Rendezvous::admit(Member member, Socket::Deadline its_deadline) {
   } catch (const Error& e) {
     problem = fmt::format("{}, which came to rank 0: {}", member.address, e.what());
   }
-  members_[0] = std::move(member);  // it gets the sentence, too
+  strangers_.push_back(std::move(member));  // it gets the sentence, too
   fail_all(problem);
 }
 

@@ -57,8 +57,9 @@ class Rendezvous {
   Socket::Deadline deadline(double times = 1) const;
 
   const RendezvousOptions options_;
-  std::vector<Member> members_;  // of rank 0: by rank
-  Socket root_;                  // of the others
+  std::vector<Member> members_;    // of rank 0: by rank
+  std::vector<Member> strangers_;  // of rank 0: connected, but have not said who they are
+  Socket root_;                    // of the others
 };
 
 }  // namespace hg

@@ -194,6 +194,17 @@ void Socket::transfer(bool sending, char* data, std::size_t bytes, Deadline dead
   }
 }
 
+void Socket::finish(Deadline deadline) {
+  ::shutdown(descriptor_, SHUT_WR);
+  // Closing with something unread would throw away what the other end has not read yet.
+  std::array<char, 4096> rest{};
+  try {
+    while (true) transfer(false, rest.data(), rest.size(), deadline);
+  } catch (const Error&) {
+    // The end, in one way or another.
+  }
+}
+
 bool Socket::ended() const {
   char byte = 0;
   return ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;

@@ -39,6 +39,9 @@ class Socket {
   /// Both throw at the deadline, and if the other end closes the connection.
   void send_message(const std::string& text, Deadline deadline);
   std::string receive_message(Deadline deadline);
+  /// Ends the connection so that what was sent arrives: waits until the other end has closed it,
+  /// too, or until the deadline.
+  void finish(Deadline deadline);
   /// Whether the other end has closed the connection, and nothing is left to receive.
   bool ended() const;
   /// Longer messages are refused: whoever sends one does not speak this protocol.

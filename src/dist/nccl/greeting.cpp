@@ -1,6 +1,7 @@
 #include "dist/nccl/greeting.h"
 
 #include <map>
+#include <vector>
 
 #include "core/check.h"
 #include "dist/ranks_words.h"
@@ -26,8 +27,7 @@ NcclGreeting to_greeting(const std::string& text, std::size_t rank) {
 
 }  // namespace
 
-std::string exchange_id(const std::function<std::vector<std::string>(const std::string&)>& gather,
-                        const NcclGreeting& own) {
+std::string exchange_id(const TextGather& gather, const NcclGreeting& own) {
   const std::vector<std::string> texts = gather(to_text(own));
   Values problems, versions;
   for (std::size_t r = 0; r < texts.size(); ++r) {

@@ -1,9 +1,9 @@
 // What ranks tell each other before NCCL connects them.
 #pragma once
 
-#include <functional>
 #include <string>
-#include <vector>
+
+#include "dist/gather_text.h"
 
 namespace hg {
 
@@ -14,8 +14,7 @@ struct NcclGreeting {
 };
 
 /// Every rank gets rank 0's id. Throws the same sentence on all ranks if one has a problem, or if
-/// they have different versions of NCCL. `gather` brings every rank's text to every rank.
-std::string exchange_id(const std::function<std::vector<std::string>(const std::string&)>& gather,
-                        const NcclGreeting& own);
+/// they have different versions of NCCL.
+std::string exchange_id(const TextGather& gather, const NcclGreeting& own);
 
 }  // namespace hg

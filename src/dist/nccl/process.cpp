@@ -34,6 +34,11 @@ NcclProcess::NcclProcess(const NcclApi& api, int device) : api_(api), device_(de
   use_device();
 }
 
+NcclProcess::~NcclProcess() {
+  api_.use(device_);
+  for (const Handle comm : comms_) api_.abort(comm);
+}
+
 void NcclProcess::check(int code, Handle comm, const std::string& what) const {
   if (code == 0) return;
   std::array<char, 512> words{};
@@ -102,7 +107,8 @@ NcclProcess::Handle NcclProcess::split(Handle comm, int color, int key, const st
     return code;
   });
   if (color < 0) {
-    close(part);
+    const std::scoped_lock lock(mutex_);
+    if (std::erase(comms_, part) > 0) api_.destroy(part);
     return nullptr;
   }
   settle(part, what);

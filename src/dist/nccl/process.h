@@ -19,6 +19,8 @@ class NcclProcess {
 
   /// Throws if there is no such device, or NCCL is older than what the module was built with.
   NcclProcess(const NcclApi& api, int device);
+  /// Aborts what was not closed: communicators that were never finished.
+  ~NcclProcess();
   NcclProcess(const NcclProcess&) = delete;
   NcclProcess& operator=(const NcclProcess&) = delete;
 
