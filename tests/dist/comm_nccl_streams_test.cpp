@@ -108,11 +108,22 @@ int wrong_runs(Plan plan) {
 
 TEST(NcclStreams, EventsOrderWhatTwoStreamsDo) { EXPECT_EQ(wrong_runs(Plan::sound), 0); }
 
+/// Planted races, which ThreadSanitizer would find in its own way.
+void need_races() {
+#if defined(HEADGATE_STD_THREADS)
+  GTEST_SKIP() << "ThreadSanitizer stops at the race that the test makes";
+#endif
+}
+
 TEST(NcclStreams, AMissingEventBeforeAGatherShows) {
+  need_races();
+  if (testing::Test::IsSkipped()) return;
   EXPECT_GT(wrong_runs(Plan::gather_without_event), 0);
 }
 
 TEST(NcclStreams, AMissingEventBehindAReductionShows) {
+  need_races();
+  if (testing::Test::IsSkipped()) return;
   EXPECT_GT(wrong_runs(Plan::reduce_without_event), 0);
 }
 
