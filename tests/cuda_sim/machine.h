@@ -108,6 +108,8 @@ class Memory {
   std::map<std::uintptr_t, Block> blocks_;
 };
 
+class Clique;
+
 struct Machine {
   explicit Machine(const Options& its_options);
 
@@ -121,6 +123,10 @@ struct Machine {
   const Options options;
   std::vector<std::unique_ptr<Device>> devices;
   Memory memory;
+
+  std::mutex cliques_mutex;
+  std::map<std::string, std::shared_ptr<Clique>> cliques;  // of NCCL, by the id of their making
+  int ids = 0;
 };
 
 /// Of the Simulation that lives; throws without one.

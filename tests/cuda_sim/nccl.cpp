@@ -22,17 +22,6 @@ ncclResult_t refuse(ncclResult_t code, const std::string& words) {
   return code;
 }
 
-/// Cliques that are being made, by the bytes of their id.
-struct Registry {
-  std::mutex mutex;
-  std::map<std::string, std::weak_ptr<Clique>> cliques;
-  int ids = 0;
-};
-Registry& registry() {
-  static Registry registry;
-  return registry;
-}
-
 /// Of the calling thread, between ncclGroupStart and ncclGroupEnd.
 struct Group {
   using Calls = std::vector<std::pair<cudaStream_t, Ask>>;
@@ -129,10 +118,10 @@ const char* ncclGetLastError(ncclComm_t comm) {
 }
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
-  const std::scoped_lock lock(registry().mutex);
+  const std::scoped_lock lock(machine().cliques_mutex);
   std::memset(id, 0, sizeof *id);
   const char* own = std::getenv("NCCL_COMM_ID");
-  const std::string text = own != nullptr ? own : fmt::format("id {}", ++registry().ids);
+  const std::string text = own != nullptr ? own : fmt::format("id {}", ++machine().ids);
   text.copy(id->internal, sizeof id->internal - 1);
   return ncclSuccess;
 }
@@ -143,11 +132,12 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* result, int size, ncclUniqueId i
   if (rank < 0 || rank >= size) return refuse(ncclInvalidArgument, "a rank outside of the size");
   std::shared_ptr<Clique> clique;
   {
-    const std::scoped_lock lock(registry().mutex);
-    std::weak_ptr<Clique>& known = registry().cliques[std::string(id.internal, sizeof id.internal)];
-    clique = known.lock();
-    if (!clique || clique->complete())
-      known = clique = std::make_shared<Clique>(size, machine().options.nccl_timeout);
+    // One that has failed stays: late ranks are to see it.
+    const std::scoped_lock lock(machine().cliques_mutex);
+    auto& known = machine().cliques[std::string(id.internal, sizeof id.internal)];
+    if (!known || known->complete())
+      known = std::make_shared<Clique>(size, machine().options.nccl_timeout);
+    clique = known;
   }
   if (clique->size() != size) return refuse(ncclInvalidArgument, "ranks of different sizes");
   const bool blocking = config == nullptr || config->blocking != 0;
