@@ -56,13 +56,14 @@ class SideChannel {
 };
 
 /// A group of ranks. Every member makes the same collective calls in the same order; a call returns
-/// when this rank's tensors may be used again. A Comm is for one thread at a time; two threads of a
-/// rank may use two Comms.
+/// when this rank's tensors may be used again: on a GPU, by work behind it on the stream that the
+/// Comm was made with. A Comm is for one thread at a time; two threads of a rank may use two Comms.
 ///
-/// Tensors are f32, bf16 or i32, contiguous, of any shape; no elements at all is fine. Sums of bf16
-/// are made in f32 and rounded once; sums of i32 wrap; the maximum of anything and NaN is NaN. All
-/// implementations here add in rank order, ((x0 + x1) + x2) + ..., so a result has the same bits on
-/// every rank, in every run, and over threads as over MPI.
+/// Tensors are f32, bf16 or i32, contiguous, of any shape; no elements at all is fine. A result has
+/// the same bits on every rank; sums of i32 wrap. On host memory sums of bf16 are made in f32 and
+/// rounded once, the maximum of anything and NaN is NaN, and all implementations add in rank order,
+/// ((x0 + x1) + x2) + ..., so a result has the same bits in every run, and over threads as over
+/// MPI. comm_nccl.h says what NCCL does instead.
 ///
 /// `label` says in messages what the call was for: "layers.7 gradients".
 class Comm {

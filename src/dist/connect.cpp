@@ -57,15 +57,16 @@ std::unique_ptr<Comm> connect(const World& world) {
   return comm;
 }
 
-void agree(Comm& world, const WorldFacts& facts) {
+void agree(int size, const TextGather& gather, const WorldFacts& facts) {
   const Row own = {.size = padded(std::to_string(facts.size)),
                    .build = padded(facts.build),
                    .config = padded(facts.config)};
-  std::vector<Row> rows(static_cast<std::size_t>(world.size()));
-  std::array<std::int32_t, kRowWords> words;
-  std::memcpy(words.data(), &own, sizeof own);
-  world.all_gather(Tensor(rows.data(), DType::i32, {world.size(), kRowWords}),
-                   Tensor(words.data(), DType::i32, {1, kRowWords}), "agreement of ranks");
+  std::vector<Row> rows;
+  for (const std::string& theirs : gather({reinterpret_cast<const char*>(&own), sizeof own})) {
+    HG_CHECK(theirs.size() == sizeof(Row), "rank {} says {} bytes of itself, expected {}",
+             rows.size(), theirs.size(), sizeof(Row));
+    std::memcpy(&rows.emplace_back(), theirs.data(), sizeof(Row));
+  }
   std::string text;
   const std::pair<const char*, std::array<char, Row::kText> Row::*> kFacts[] = {
       {"world sizes", &Row::size}, {"builds", &Row::build}, {"configs", &Row::config}};
@@ -75,8 +76,22 @@ void agree(Comm& world, const WorldFacts& facts) {
     text += fmt::format("{}different {}: {}", text.empty() ? "" : "; ", name, difference_of_fact);
   }
   HG_CHECK(text.empty(), "the ranks do not run the same thing: {}", text);
-  HG_CHECK(facts.size == world.size(), "every rank was told of {} ranks, but {} are connected",
-           facts.size, world.size());
+  HG_CHECK(facts.size == size, "every rank was told of {} ranks, but {} are connected", facts.size,
+           size);
+}
+
+void agree(Comm& world, const WorldFacts& facts) {
+  const auto gather = [&](const std::string& own) {
+    std::array<std::int32_t, kRowWords> words;
+    std::memcpy(words.data(), own.data(), sizeof words);
+    std::vector<Row> rows(static_cast<std::size_t>(world.size()));
+    world.all_gather(Tensor(rows.data(), DType::i32, {world.size(), kRowWords}),
+                     Tensor(words.data(), DType::i32, {1, kRowWords}), "agreement of ranks");
+    std::vector<std::string> texts;
+    for (const Row& row : rows) texts.emplace_back(reinterpret_cast<const char*>(&row), sizeof row);
+    return texts;
+  };
+  agree(world.size(), gather, facts);
 }
 
 }  // namespace hg

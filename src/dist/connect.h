@@ -5,6 +5,7 @@
 #include <string>
 
 #include "dist/comm.h"
+#include "dist/gather_text.h"
 #include "dist/world.h"
 
 namespace hg {
@@ -23,5 +24,7 @@ struct WorldFacts {
 /// Compares the facts of all ranks, before anything else is done. Throws the same sentence on every
 /// rank if they differ: who has which value.
 void agree(Comm& world, const WorldFacts& facts);
+/// The same between `size` ranks that are connected in another way.
+void agree(int size, const TextGather& gather, const WorldFacts& facts);
 
 }  // namespace hg

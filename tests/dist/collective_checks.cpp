@@ -227,25 +227,37 @@ void counts(Comm& comm, DType dtype) {
 
 }  // namespace
 
+namespace {
+
+void add(std::vector<CollectiveCheck>& checks, std::string_view name, DType dtype,
+         std::function<void(Comm&, DType)> fn) {
+  checks.push_back({fmt::format("{}_{}", name, name_of(dtype)),
+                    [fn = std::move(fn), dtype](Comm& comm) { fn(comm, dtype); }});
+}
+
+}  // namespace
+
 std::vector<CollectiveCheck> collective_checks() {
   std::vector<CollectiveCheck> checks;
-  const auto add = [&](std::string_view name, DType dtype, auto fn) {
-    checks.push_back(
-        {fmt::format("{}_{}", name, name_of(dtype)), [fn, dtype](Comm& comm) { fn(comm, dtype); }});
-  };
   for (const DType dtype : {DType::f32, DType::bf16, DType::i32}) {
-    add("all_reduce_sum", dtype, [](Comm& c, DType d) { all_reduce(c, d, Reduce::sum); });
-    add("all_reduce_max", dtype, [](Comm& c, DType d) { all_reduce(c, d, Reduce::max); });
-    add("reduce_scatter", dtype, reduce_scatter);
-    add("all_gather", dtype, all_gather);
-    add("all_to_all", dtype, all_to_all);
-    add("broadcast", dtype, broadcast);
-    add("messages", dtype, messages);
-    add("split", dtype, split);
-    add("counts", dtype, counts);
-    if (dtype == DType::i32) continue;
-    add("order_of_sums", dtype, order_of_sums);
-    add("maximum_keeps_nan", dtype, maximum_keeps_nan);
+    add(checks, "all_reduce_sum", dtype, [](Comm& c, DType d) { all_reduce(c, d, Reduce::sum); });
+    add(checks, "all_reduce_max", dtype, [](Comm& c, DType d) { all_reduce(c, d, Reduce::max); });
+    add(checks, "reduce_scatter", dtype, reduce_scatter);
+    add(checks, "all_gather", dtype, all_gather);
+    add(checks, "all_to_all", dtype, all_to_all);
+    add(checks, "broadcast", dtype, broadcast);
+    add(checks, "messages", dtype, messages);
+    add(checks, "split", dtype, split);
+    add(checks, "counts", dtype, counts);
+  }
+  return checks;
+}
+
+std::vector<CollectiveCheck> host_checks() {
+  std::vector<CollectiveCheck> checks;
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    add(checks, "order_of_sums", dtype, order_of_sums);
+    add(checks, "maximum_keeps_nan", dtype, maximum_keeps_nan);
   }
   return checks;
 }

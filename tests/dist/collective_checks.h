@@ -21,5 +21,8 @@ inline void PrintTo(const CollectiveCheck& check, std::ostream* out) { *out << c
 
 /// Every collective with every element type it has, each at several sizes.
 std::vector<CollectiveCheck> collective_checks();
+/// What communicators on host memory promise besides: sums in rank order, and a maximum that keeps
+/// NaN.
+std::vector<CollectiveCheck> host_checks();
 
 }  // namespace hg::test

@@ -42,6 +42,10 @@ INSTANTIATE_TEST_SUITE_P(Comm, Collectives,
                          testing::Combine(testing::Values(0, 1, 2, 3, 4),
                                           testing::ValuesIn(collective_checks())),
                          name_of_instance);
+INSTANTIATE_TEST_SUITE_P(OnTheHost, Collectives,
+                         testing::Combine(testing::Values(0, 1, 2, 3, 4),
+                                          testing::ValuesIn(host_checks())),
+                         name_of_instance);
 
 struct Mistake {
   const char* name;

@@ -1,17 +1,14 @@
 #include "dist/mpi/process.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <array>
 #include <exception>
-#include <filesystem>
 #include <thread>
+
+#include "dist/load_module.h"
 
 namespace hg {
 namespace {
-
-namespace fs = std::filesystem;
 
 // A message's length is an int in MPI.
 constexpr std::int64_t kLargest = std::int64_t{1} << 30;
@@ -19,23 +16,6 @@ constexpr std::int64_t kLargest = std::int64_t{1} << 30;
 // Looks before a waiting thread gives its processor away: some ten microseconds, in which small
 // messages come that are on their way.
 constexpr int kQuickLooks = 200;
-
-const MpiApi* load_api() {
-  const fs::path folder = fs::read_symlink("/proc/self/exe").parent_path();
-  fs::path path = folder / kMpiModule;
-  if (!fs::exists(path)) path = folder.parent_path() / "lib" / kMpiModule;
-  HG_CHECK(fs::exists(path), "{} is neither in {} nor in {}: this headgate was built without MPI",
-           kMpiModule, folder.string(), path.parent_path().string());
-  // Global, since MPI's own plugins look for its symbols.
-  void* module = ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
-  if (module == nullptr) fail("cannot load MPI: {}", ::dlerror());
-  void* symbol = ::dlsym(module, kMpiApiSymbol);
-  HG_CHECK(symbol != nullptr, "{} has no {}", path.string(), kMpiApiSymbol);
-  const MpiApi* api = reinterpret_cast<MpiApiFunction*>(symbol)();
-  HG_CHECK(api->version == MpiApi::kVersion, "{} has version {}, this headgate needs {}",
-           path.string(), api->version, MpiApi::kVersion);
-  return api;
-}
 
 /// Calls fn(data, bytes) for pieces that MPI can count.
 template <class Fn>
@@ -46,7 +26,8 @@ void for_pieces(std::int64_t bytes, Fn&& fn) {
 
 }  // namespace
 
-MpiProcess::MpiProcess() : api_(load_api()) {
+// Global, since MPI's own plugins look for its symbols.
+MpiProcess::MpiProcess() : api_(&load_module<MpiApi>(kMpiModule, kMpiApiSymbol, "MPI", true)) {
   int serialized = 0;
   call(&MpiApi::initialize, "MPI_Init_thread", &world_, &serialized);
   HG_CHECK(serialized != 0,

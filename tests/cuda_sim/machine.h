@@ -1,0 +1,143 @@
+// The simulated machine from within: memory, and devices that work through streams.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "core/clock.h"
+#include "cuda_sim/simulation.h"
+
+namespace cuda_sim {
+
+/// The end of a piece of work, for whoever waits for it.
+struct Mark {
+  std::atomic<bool> done{false};
+  hg::Clock::time_point when{};  // written before done
+};
+using MarkPointer = std::shared_ptr<Mark>;
+
+/// Returns whether it is done; if not, it is called again, and other streams may go on meanwhile.
+using Work = std::function<bool()>;
+
+struct Item {
+  Work work;
+  std::vector<MarkPointer> after;  // of other streams
+  MarkPointer mark;
+};
+
+}  // namespace cuda_sim
+
+struct CUstream_st {
+  int device;
+  bool blocking;  // takes turns with the default stream
+  std::deque<cuda_sim::Item> items{};
+  cuda_sim::MarkPointer last{};  // of what was enqueued last; null before
+};
+
+struct CUevent_st {
+  bool timed;
+  cuda_sim::MarkPointer mark{};  // null until it is recorded
+};
+
+namespace cuda_sim {
+
+/// Nothing runs when it is enqueued. Whoever waits for something lets the devices work, an item at
+/// a time from streams picked at random, his own first; so what another thread has enqueued is done
+/// even while that thread does something else, as on a GPU, but as late as can be.
+class Device {
+ public:
+  Device(int index, std::uint64_t seed);
+
+  cudaStream_t new_stream(bool blocking);
+  /// The stream itself, or the default stream for null and its other names.
+  cudaStream_t stream_of(cudaStream_t stream);
+  void end_stream(cudaStream_t stream);
+
+  /// Does `work` behind all that is in the stream. The default stream and blocking streams wait for
+  /// each other.
+  MarkPointer enqueue(cudaStream_t stream, Work work, std::vector<MarkPointer> after = {});
+  MarkPointer last_of(cudaStream_t stream);
+  std::vector<MarkPointer> last_of_all();
+  std::size_t streams();  // without the default stream
+
+  /// Does one item. False if there is none that can be done, or another thread is at it.
+  bool step();
+
+  /// The first exception of a work: the device is then useless.
+  std::string failure();
+
+ private:
+  std::mutex mutex_;
+  std::mt19937_64 random_;
+  std::vector<std::unique_ptr<CUstream_st>> streams_;  // the first is the default stream
+  std::string failure_;
+};
+
+enum class MemoryKind { device, pinned };
+
+/// All allocations, by address.
+class Memory {
+ public:
+  struct Block {
+    std::size_t bytes;
+    MemoryKind kind;
+  };
+  Memory() = default;
+  ~Memory();
+  /// Filled with bytes that make NaN, of every floating-point type. Null if there is no memory.
+  void* allocate(std::size_t bytes, MemoryKind kind);
+  /// False if that is not what `allocate` returned for this kind.
+  bool release(void* memory, MemoryKind kind);
+  /// The kind of memory that [address, address + bytes) is in; nothing for any other memory. Throws
+  /// if the bytes go beyond the end of the allocation.
+  std::optional<MemoryKind> kind_of(const void* address, std::size_t bytes) const;
+  std::size_t blocks() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::uintptr_t, Block> blocks_;
+};
+
+class Clique;
+
+struct Machine {
+  explicit Machine(const Options& its_options);
+
+  /// Lets devices work, `device` first; sleeps a moment if they cannot.
+  void advance(int device);
+  template <class Done>
+  void wait(int device, Done&& done) {
+    while (!done()) advance(device);
+  }
+
+  const Options options;
+  std::vector<std::unique_ptr<Device>> devices;
+  Memory memory;
+
+  std::mutex cliques_mutex;
+  std::map<std::string, std::shared_ptr<Clique>> cliques;  // of NCCL, by the id of their making
+  int ids = 0;
+};
+
+/// Of the Simulation that lives; throws without one.
+Machine& machine();
+/// The calling thread's.
+int current_device();
+Device& device();
+
+/// The error of a CUDA call within a host function, which must not make any.
+cudaError_t check_caller();
+/// Records an error with what it is about, for cudaGetLastError and Simulation::explanation.
+cudaError_t error(cudaError_t code, std::string explanation);
+
+}  // namespace cuda_sim

@@ -1,0 +1,37 @@
+// What tests say to the simulated machine: libraries that implement the CUDA runtime and NCCL where
+// there is no GPU, linked instead of the real ones.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace cuda_sim {
+
+struct Options {
+  int devices = 8;
+  /// Work of different streams is done in an order that follows from this number, and from nothing
+  /// else where a single thread uses a device.
+  std::uint64_t seed = 1;
+  /// Seconds that a rank waits for another within NCCL; then it names it.
+  double nccl_timeout = 20;
+  /// What ncclGetVersion says; 0: what the header does.
+  int nccl_version = 0;
+};
+
+/// A machine with all its devices idle and no memory allocated. Only one at a time.
+class Simulation {
+ public:
+  explicit Simulation(const Options& options = {});
+  /// The next one finds an empty machine, whatever is left.
+  ~Simulation();
+  Simulation(const Simulation&) = delete;
+  Simulation& operator=(const Simulation&) = delete;
+
+  /// Allocations that were not freed, and streams that were not destroyed.
+  static std::size_t left_over();
+  /// What the latest error of a CUDA function that the calling thread saw was about.
+  static std::string explanation();
+};
+
+}  // namespace cuda_sim
