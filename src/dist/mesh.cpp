@@ -92,12 +92,12 @@ MeshComms::MeshComms(Comm& world, const MeshShape& shape)
 
 void MeshComms::connect(Comm& world, Group& group, int color, const char* name) {
   if (group.size == 1) return;
-  const auto join = [&](const std::string& whole_name) {
-    comms_.push_back(world.split(color, group.rank, whole_name));
+  const auto join = [&](Comm& all, const std::string& whole_name) {
+    comms_.push_back(all.split(color, group.rank, whole_name));
     return comms_.back().get();
   };
-  group.comm = join(name);
-  group.background = join(fmt::format("{} in the background", name));
+  group.comm = join(world, name);
+  group.background = join(*background_world_, fmt::format("{} in the background", name));
 }
 
 }  // namespace hg
