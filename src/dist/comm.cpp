@@ -3,6 +3,7 @@
 #include <exception>
 #include <numeric>
 
+#include "core/clock.h"
 #include "dist/comm_reduce.h"
 
 namespace hg {
@@ -46,7 +47,7 @@ class Comm::Call {
  public:
   Call(Comm& comm, CommKind kind, const ConstTensor& x, std::int64_t bytes, std::string_view label,
        int peer = -1)
-      : record_(*comm.record_), exceptions_(std::uncaught_exceptions()) {
+      : comm_(comm), record_(*comm.record_), exceptions_(std::uncaught_exceptions()) {
     AtomicCount& count = comm.counts_[static_cast<std::size_t>(kind)];
     count.calls.fetch_add(1, std::memory_order_relaxed);
     count.bytes.fetch_add(bytes, std::memory_order_relaxed);
@@ -70,12 +71,17 @@ class Comm::Call {
                          .left = {},
                          .finished = false});
   }
-  ~Call() { record_.leave(id_, std::uncaught_exceptions() == exceptions_); }
+  ~Call() {
+    record_.leave(id_, std::uncaught_exceptions() == exceptions_);
+    comm_.nanoseconds_ += (Clock::now() - start_) / std::chrono::nanoseconds(1);
+  }
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
  private:
+  Comm& comm_;
   FlightRecord& record_;
+  const Clock::time_point start_ = Clock::now();
   int exceptions_;
   std::int64_t id_;
 };

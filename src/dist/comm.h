@@ -127,6 +127,8 @@ class Comm {
 
   /// Calls and bytes so far of this Comm; those split off count for themselves.
   CommCounts counts() const;
+  /// That its callers have spent in calls.
+  double seconds() const { return 1e-9 * static_cast<double>(nanoseconds_.load()); }
   /// Shared by this rank's world and all Comms split off.
   FlightRecord& record() const { return *record_; }
 
@@ -157,6 +159,7 @@ class Comm {
   std::shared_ptr<const std::vector<int>> members_;
   std::shared_ptr<FlightRecord> record_;
   std::array<AtomicCount, kCommKinds> counts_;
+  std::atomic<std::int64_t> nanoseconds_{0};
 };
 
 }  // namespace hg

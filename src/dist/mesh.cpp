@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 namespace hg {
 
 std::string MeshShape::to_string() const {
@@ -24,6 +26,17 @@ MeshShape Mesh::shape() const {
           .expert = expert.size,
           .chunks = chunks,
           .sequence = sequence};
+}
+
+double Mesh::waiting_seconds() const {
+  std::set<const Comm*> comms;  // axes of one rank each share them
+  for (const Group* group : {&world, &pipeline, &stage, &ends, &data, &context, &context_back,
+                             &tensor, &replicas, &tokens, &expert, &expert_data})
+    comms.insert(group->comm);
+  double sum = queue == nullptr ? 0 : queue->seconds().waiting;
+  if (links != nullptr) sum += links->waiting_seconds();
+  for (const Comm* comm : comms) sum += comm == nullptr ? 0 : comm->seconds();
+  return sum;
 }
 
 Mesh Mesh::place(const MeshShape& shape, int rank) {

@@ -49,6 +49,9 @@ struct Mesh {
   bool sequence = false;           // likewise
 
   MeshShape shape() const;
+  /// That this rank has waited so far: for what runs in the background, for stages, and in calls of
+  /// the groups above, which nothing hides.
+  double waiting_seconds() const;
   bool first_stage() const { return pipeline.rank == 0; }
   bool last_stage() const { return pipeline.rank == pipeline.size - 1; }
   /// The place of `rank`, with nobody to talk to: what a meta run plans with.

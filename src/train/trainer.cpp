@@ -42,10 +42,11 @@ void Trainer::run() {
 
 StepResult Trainer::step() {
   const auto start = Clock::now();
-  const double waited = waiting_seconds();
+  const Mesh& mesh = run_.store.mesh();
+  const double waited = mesh.waiting_seconds();
   StepResult result{.step = state_.step + 1, .lr = schedule_.at(state_.step)};
-  const auto losses = losses_of_all_ranks(
-      run_.store.mesh(), micro_batches_.step(loader_, std::exchange(instruments_, nullptr)));
+  const auto losses =
+      losses_of_all_ranks(mesh, micro_batches_.step(loader_, std::exchange(instruments_, nullptr)));
   MicroBatchLoss sums;
   for (const MicroBatchLoss& micro : losses) {
     sums.add(micro);
@@ -81,14 +82,8 @@ StepResult Trainer::step() {
   state_.samples += config_.training.global_batch_size;
   state_.tokens += result.tokens;
   result.seconds = seconds_since(start);
-  result.waiting_seconds = waiting_seconds() - waited;
+  result.waiting_seconds = mesh.waiting_seconds() - waited;
   return result;
-}
-
-double Trainer::waiting_seconds() const {
-  const Mesh& mesh = run_.store.mesh();
-  return (mesh.queue == nullptr ? 0 : mesh.queue->seconds().waiting) +
-         (mesh.links == nullptr ? 0 : mesh.links->waiting_seconds());
 }
 
 }  // namespace hg

@@ -27,7 +27,7 @@ struct StepResult {
   double gradient_scale = 0;  // that the optimizer applied: of the mean, and of clipping
   std::int64_t tokens = 0;    // of this step
   double seconds = 0, data_seconds = 0;
-  double waiting_seconds = 0;  // for other ranks: for what runs behind the work, and for stages
+  double waiting_seconds = 0;  // for other ranks; see Mesh
 };
 
 class Trainer;
@@ -63,8 +63,6 @@ class Trainer {
   const TokenLosses& losses() const { return micro_batches_.losses(); }
 
  private:
-  double waiting_seconds() const;  // of this process so far
-
   const RunConfig& config_;
   RunModel& run_;
   Loader& loader_;
