@@ -71,6 +71,23 @@ int ranks_of(const ParallelismConfig& parallelism, int asked) {
                           parallelism.context * parallelism.tensor);
 }
 
+struct RankPlan {
+  int rank;
+  StepPlan plan;
+};
+
+/// Of the first rank of each pipeline stage, the one that needs the most memory: ranks of a stage
+/// need as much.
+RankPlan plan_of_largest(const RunConfig& config, const MeshShape& shape) {
+  std::optional<RankPlan> largest;
+  for (int rank = 0; rank < shape.size(); rank += shape.stage_size()) {
+    RankPlan next{rank, plan_step(config, detect_cpu(), Mesh::place(shape, rank))};
+    if (!largest || next.plan.total_bytes() > largest->plan.total_bytes())
+      largest = std::move(next);
+  }
+  return std::move(*largest);
+}
+
 }  // namespace
 
 void add_plan(CLI::App& app) {
@@ -86,8 +103,11 @@ void add_plan(CLI::App& app) {
   command->callback([options, entries, ranks] {
     const auto loaded = options->load();
     const MeshShape shape = layout_of(loaded.value, ranks_of(loaded.value.parallelism, *ranks));
-    const StepPlan plan = plan_step(loaded.value, detect_cpu(), Mesh::place(shape, 0));
-    if (shape.size() > 1) fmt::print("rank 0 of {}: {}\n", shape.size(), shape.to_string());
+    const auto [rank, plan] = plan_of_largest(loaded.value, shape);
+    if (shape.size() > 1)
+      fmt::print("rank {} of {}{}: {}\n", rank, shape.size(),
+                 shape.pipeline > 1 ? ", on the stage that needs the most memory" : "",
+                 shape.to_string());
     print_parameters(plan, loaded.value.model.moe);
     print_experts(loaded.value);
     print_memory(plan, *entries);

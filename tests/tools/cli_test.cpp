@@ -149,6 +149,16 @@ TEST_F(CliTest, PlanIsQuickAndSmall) {
   EXPECT_THAT(result.output, HasSubstr("1720.8 M"));
 }
 
+TEST_F(CliTest, PlanOfAPipelineIsOfTheLargestStage) {
+  // A large vocabulary's head, which the last stage has, outweighs micro-batches in flight.
+  const Result result =
+      headgate("plan " + source_path("configs/tiny.yaml") +
+               " --ranks 2 --set parallelism.pipeline=2 --set model.vocab_size=100000 "
+               "--set model.tie_word_embeddings=false");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("rank 1 of 2, on the stage that needs the most memory"));
+}
+
 TEST_F(CliTest, SpikesFindsWhatIsPlanted) {
   std::string table = "step,loss\n";
   for (int step = 1; step <= 1500; ++step) {
