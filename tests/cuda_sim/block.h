@@ -50,7 +50,8 @@ class Block {
   int barrier(bool predicate, const Where& where);
   void warp_operation(const WarpCall& call, const void* in, void* out);
   SharedMemory& shared() { return shared_; }
-  void copy_async(void* to, const void* from, std::size_t bytes, std::size_t count);
+  void copy_async(void* to, const void* from, std::size_t bytes, std::size_t count,
+                  void* program_counter);
   void commit_copies();
   void wait_for_copies(std::size_t pending);
 
@@ -65,6 +66,7 @@ class Block {
     void* to;
     const void* from;
     std::size_t bytes, count;
+    void* program_counter;  // that started it
   };
   struct Runner {
     Fiber fiber;

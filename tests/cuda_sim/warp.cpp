@@ -55,8 +55,15 @@ bool Block::complete_if_all_came(unsigned number, std::size_t index) {
   return true;
 }
 
-void Block::copy_async(void* to, const void* from, std::size_t bytes, std::size_t count) {
-  running_->open.push_back({.to = to, .from = from, .bytes = bytes, .count = count});
+void Block::copy_async(void* to, const void* from, std::size_t bytes, std::size_t count,
+                       void* program_counter) {
+  // It may land at any time from now until it is waited for.
+  if (observer().access != nullptr) {
+    observer().access(from, count, false, program_counter);
+    observer().access(to, bytes, true, program_counter);
+  }
+  running_->open.push_back(
+      {.to = to, .from = from, .bytes = bytes, .count = count, .program_counter = program_counter});
   if (!options_.lazy_copies) land({running_->open.back()});
 }
 
@@ -68,7 +75,7 @@ void Block::wait_for_copies(std::size_t pending) {
     if (options_.lazy_copies) land(groups.front());
     for (const Copy& copy : groups.front())
       if (observer().access != nullptr)
-        observer().access(copy.to, copy.bytes, true, __builtin_return_address(0));
+        observer().access(copy.to, copy.bytes, true, copy.program_counter);
     groups.erase(groups.begin());
   }
 }
@@ -100,12 +107,7 @@ void copy_async(void* shared, const void* global, std::size_t bytes, std::size_t
   };
   if (!aligned(shared) || !aligned(global))
     fail(fmt::format("cp.async of {} bytes: an address is not a multiple of that", bytes), where);
-  // It may land at any time from now until it is waited for.
-  if (observer().access != nullptr) {
-    observer().access(global, count, false, __builtin_return_address(0));
-    observer().access(shared, bytes, true, __builtin_return_address(0));
-  }
-  current_block().copy_async(shared, global, bytes, count);
+  current_block().copy_async(shared, global, bytes, count, __builtin_return_address(0));
 }
 
 void commit_copies() { current_block().commit_copies(); }

@@ -12,20 +12,22 @@ namespace {
 
 constexpr int kThreads = 256;  // of a row
 constexpr int kWarps = kThreads / 32;
+constexpr int kRows = RmsNormBackward::kRowsPerPiece;
 
 /// One row a block. With `delta`, the sum is normalised, as it is rounded; else x.
 template <class T, int n>
 __global__ void __launch_bounds__(kThreads)
     rms_norm_forward(T* __restrict__ y, T* __restrict__ sum, float* __restrict__ rstd,
                      const T* __restrict__ x, const T* __restrict__ delta,
-                     const T* __restrict__ weight, std::int64_t d, float eps) {
+                     const T* __restrict__ weight, int d, float eps) {
   using Vector = Elements<T, n>;
   HG_SHARED(float, partial, [kWarps]);
   HG_DYN_SHARED(memory);
   auto* row = reinterpret_cast<Vector*>(memory);
-  const std::int64_t offset = blockIdx.x * d, vectors = d / n;
+  const std::int64_t offset = static_cast<std::int64_t>(blockIdx.x) * d;
+  const int vectors = d / n, thread = static_cast<int>(threadIdx.x);
   float squares = 0;
-  for (std::int64_t i = threadIdx.x; i < vectors; i += kThreads) {
+  for (int i = thread; i < vectors; i += kThreads) {
     Vector v = reinterpret_cast<const Vector*>(x + offset)[i];
     if (delta != nullptr) {
       const Vector other = reinterpret_cast<const Vector*>(delta + offset)[i];
@@ -37,7 +39,7 @@ __global__ void __launch_bounds__(kThreads)
   }
   const float scale = 1.0F / sqrtf(row_sum(squares, partial) / static_cast<float>(d) + eps);
   if (threadIdx.x == 0) rstd[blockIdx.x] = scale;
-  for (std::int64_t i = threadIdx.x; i < vectors; i += kThreads) {
+  for (int i = thread; i < vectors; i += kThreads) {
     Vector v = row[i];
     const Vector w = reinterpret_cast<const Vector*>(weight)[i];
     for (int j = 0; j < n; ++j) v.set(j, v[j] * scale * w[j]);
@@ -51,25 +53,26 @@ template <class T, int n>
 __global__ void __launch_bounds__(1024)
     rms_norm_backward(T* dx, float* __restrict__ pieces, const T* dy, const T* __restrict__ x,
                       const float* __restrict__ rstd, const T* __restrict__ weight,
-                      const T* dresidual, std::int64_t rows, std::int64_t d) {
+                      const T* dresidual, std::int64_t rows, int d) {
   using Vector = Elements<T, n>;
   HG_SHARED(float, partials, [2][1024 / 32]);
   HG_DYN_SHARED(memory);
-  const std::int64_t vectors = d / n;
+  const int vectors = d / n, thread = static_cast<int>(threadIdx.x);
+  const int lines = static_cast<int>(blockDim.y), line = static_cast<int>(threadIdx.y);
   auto* dweights = reinterpret_cast<float*>(memory);  // [blockDim.y, d]
-  float* dweight = dweights + threadIdx.y * d;
-  auto* values = reinterpret_cast<Vector*>(dweights + blockDim.y * d);  // [blockDim.y, 2, d]
-  Vector *its_dy = values + threadIdx.y * 2 * vectors, *its_x = its_dy + vectors;
-  for (std::int64_t i = threadIdx.x; i < vectors; i += kThreads)
+  float* dweight = dweights + line * d;
+  auto* values = reinterpret_cast<Vector*>(dweights + lines * d);  // [blockDim.y, 2, d]
+  Vector *its_dy = values + line * 2 * vectors, *its_x = its_dy + vectors;
+  for (int i = thread; i < vectors; i += kThreads)
     for (int j = 0; j < n; ++j) dweight[i * n + j] = 0;
 
-  const std::int64_t begin = blockIdx.x * RmsNormBackward::kRowsPerPiece;
-  for (std::int64_t k = 0; k < RmsNormBackward::kRowsPerPiece; k += blockDim.y) {
-    const std::int64_t t = begin + k + threadIdx.y;
+  const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * kRows;
+  for (int k = 0; k < kRows; k += lines) {
+    const std::int64_t t = begin + k + line;
     const bool there = t < rows;  // a row that is not has no values, but waits like the others
     const float scale = there ? rstd[t] : 0;
     float dot = 0;  // of dy weight and xhat
-    for (std::int64_t i = threadIdx.x; there && i < vectors; i += kThreads) {
+    for (int i = thread; there && i < vectors; i += kThreads) {
       const Vector g = reinterpret_cast<const Vector*>(dy + t * d)[i];
       const Vector v = reinterpret_cast<const Vector*>(x + t * d)[i];
       const Vector w = reinterpret_cast<const Vector*>(weight)[i];
@@ -82,8 +85,8 @@ __global__ void __launch_bounds__(1024)
       its_x[i] = v;
     }
     // Two sets of partial sums by turns: a barrier lies between two uses of the same.
-    const float mean = row_sum(dot, partials[k / blockDim.y % 2]) / static_cast<float>(d);
-    for (std::int64_t i = threadIdx.x; there && i < vectors; i += kThreads) {
+    const float mean = row_sum(dot, partials[k / lines % 2]) / static_cast<float>(d);
+    for (int i = thread; there && i < vectors; i += kThreads) {
       const Vector g = its_dy[i], v = its_x[i], w = reinterpret_cast<const Vector*>(weight)[i];
       Vector out, past;
       if (dresidual != nullptr) past = reinterpret_cast<const Vector*>(dresidual + t * d)[i];
@@ -95,10 +98,10 @@ __global__ void __launch_bounds__(1024)
     }
   }
   __syncthreads();
-  for (std::int64_t i = threadIdx.y * kThreads + threadIdx.x; i < d; i += kThreads * blockDim.y) {
+  for (int i = line * kThreads + thread; i < d; i += kThreads * lines) {
     float sum = dweights[i];
-    for (unsigned r = 1; r < blockDim.y; ++r) sum += dweights[r * d + i];
-    pieces[blockIdx.x * d + i] = sum;
+    for (int r = 1; r < lines; ++r) sum += dweights[r * d + i];
+    pieces[static_cast<std::int64_t>(blockIdx.x) * d + i] = sum;
   }
 }
 
@@ -126,7 +129,7 @@ void forward(const Tensor& y, const Tensor& sum, const Tensor& rstd, const Const
   launch(rms_norm_forward<DeviceType<T>, n>, dim3(static_cast<unsigned>(x.dim(0))), dim3(kThreads),
          static_cast<std::size_t>(d) * sizeof(T), stream, device_pointer<T>(y),
          sum ? device_pointer<T>(sum) : nullptr, rstd.as<float>(), device_pointer<T>(x),
-         device_pointer<T>(delta), device_pointer<T>(weight), d, eps);
+         device_pointer<T>(delta), device_pointer<T>(weight), static_cast<int>(d), eps);
 }
 
 /// Rows that a block of the backward works on at a time: as many as 64 KB have room for, up to 4.
@@ -147,7 +150,7 @@ void backward(const RmsNormBackward& op, const Tensor& pieces, cudaStream_t stre
            rows * static_cast<std::size_t>(d) * (sizeof(float) + 2 * sizeof(T)), stream,
            device_pointer<T>(op.dx), pieces.as<float>(), device_pointer<T>(op.dy),
            device_pointer<T>(op.x), op.rstd.as<float>(), device_pointer<T>(op.weight),
-           device_pointer<T>(op.dresidual), op.x.dim(0), d);
+           device_pointer<T>(op.dresidual), op.x.dim(0), static_cast<int>(d));
   }
   launch(sum_pieces, dim3(static_cast<unsigned>((d + kColumns - 1) / kColumns)),
          dim3(kColumns, kParts), 0, stream, op.dweight.as<float>(), pieces.as<float>(),
