@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "cuda_sim/kernel.h"
 #include "cuda_sim/kernels/planted.h"
 #include "cuda_sim/racecheck/race_check.h"
 #include "support/device_tensors.h"
