@@ -1,6 +1,7 @@
 // Small kernels with and without a bug that a test plants, launched into the default stream.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace hg::test {
