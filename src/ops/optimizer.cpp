@@ -30,6 +30,10 @@ Cost SumOfSquares::cost() const {
   return {.flops = 2.0 * static_cast<double>(x.numel()), .bytes = static_cast<double>(x.bytes())};
 }
 
+Tensor SumOfSquares::scratch(Context& ctx) const {
+  return ctx.scratch.allocate("sums of squares", DType::f32, {2 * kPieces});
+}
+
 void SumOfSquares::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 void Cast::check() const {

@@ -32,6 +32,9 @@ struct SumOfSquares {
   void check() const;
   Cost cost() const;
   void cpu(Context& ctx) const;
+  /// The pieces' sums on a GPU, [kPieces] f64; the CPU has room for its own.
+  Tensor scratch(Context& ctx) const;
+  static constexpr std::int64_t kPieces = 512;
 };
 
 /// y = x in y's element type.

@@ -88,10 +88,9 @@ Memory::~Memory() {
 }
 
 void* Memory::allocate(std::size_t bytes, MemoryKind kind) {
-  const std::size_t rounded = (std::max<std::size_t>(bytes, 1) + kAlignment - 1) / kAlignment;
-  void* memory = std::aligned_alloc(kAlignment, rounded * kAlignment);
-  if (memory == nullptr) return nullptr;
-  std::memset(memory, 0xff, rounded * kAlignment);
+  void* memory = nullptr;  // no more than asked for, so that AddressSanitizer sees the end
+  if (posix_memalign(&memory, kAlignment, std::max<std::size_t>(bytes, 1)) != 0) return nullptr;
+  std::memset(memory, 0xff, bytes);
   const std::scoped_lock lock(mutex_);
   blocks_[reinterpret_cast<std::uintptr_t>(memory)] = {.bytes = bytes, .kind = kind};
   return memory;
@@ -206,6 +205,8 @@ const char* cudaGetErrorName(cudaError_t code) {
       return "cudaErrorNotPermitted";
     case cudaErrorInvalidResourceHandle:
       return "cudaErrorInvalidResourceHandle";
+    case cudaErrorInvalidConfiguration:
+      return "cudaErrorInvalidConfiguration";
     case cudaErrorLaunchFailure:
       return "cudaErrorLaunchFailure";
     default:

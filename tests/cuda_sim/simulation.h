@@ -8,6 +8,9 @@
 
 namespace cuda_sim {
 
+/// Which of the threads of a block that can go on does, and which block runs next.
+enum class ThreadOrder { linear, reverse, seeded };
+
 struct Options {
   int devices = 8;
   /// Work of different streams is done in an order that follows from this number, and from nothing
@@ -17,6 +20,12 @@ struct Options {
   double nccl_timeout = 20;
   /// What ncclGetVersion says; 0: what the header does.
   int nccl_version = 0;
+  /// Of kernels; `seeded` follows from `seed`.
+  ThreadOrder order = ThreadOrder::linear;
+  /// What cp.async copies arrives when it is waited for, the latest it may; else at once.
+  bool lazy_copies = true;
+  /// Bytes of shared memory that a block may have; the default is that of sm_90 and sm_100.
+  std::size_t shared_memory = 232448;
 };
 
 /// A machine with all its devices idle and no memory allocated. Only one at a time.
