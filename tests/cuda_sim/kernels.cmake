@@ -34,7 +34,8 @@ endif()
 # What nvcc makes of the kernels: compiled for every architecture without a spilled register; how much
 # of the machine each kernel takes is compared with resources.txt.
 find_program(CUDA_NVCC nvcc HINTS ${CUDAToolkit_BIN_DIR} /usr/local/cuda/bin)
-if(CUDA_NVCC)
+find_program(PYTHON3 python3)
+if(CUDA_NVCC AND PYTHON3)
   add_test(NAME cuda_nvcc
            COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/cuda_sim/resources --nvcc ${CUDA_NVCC}
                    --include ${PROJECT_SOURCE_DIR}/src ${cuda_sources})
