@@ -95,7 +95,7 @@ Tensor Transformer::forward(Context& ctx, int chunk, const Batch& batch, ConstTe
                             Recompute recompute, Flight& flight,
                             const Instruments* instruments) const {
   const ArenaScope scratch(ctx.scratch);
-  const Chunk& at = this->at(chunk);
+  const Chunk& at = chunk_of(chunk);
   flight.blocks.resize(at.blocks.size());
   flight.stream =
       enter(ctx, at, batch.tokens, x, ctx.activations, at.ends ? ctx.activations : ctx.scratch);
@@ -114,7 +114,7 @@ void Transformer::backward(Context& ctx, int chunk, const Batch& batch,
                            const TokenLosses& losses, Tensor d) const {
   const ArenaScope scratch(ctx.scratch);
   const auto& [recompute, z_loss, micro] = options;
-  const Chunk& at = this->at(chunk);
+  const Chunk& at = chunk_of(chunk);
   const auto gradients = [&](UnitId unit) { return store_.gradients(unit, !micro.first); };
   const auto reduce = [&](UnitId unit) { store_.reduce(ctx, unit, micro.first, micro.last); };
   if (at.ends) {
@@ -143,7 +143,7 @@ void Transformer::backward(Context& ctx, int chunk, const Batch& batch,
 
 Tensor Transformer::infer(Context& ctx, int chunk, const Batch& batch, ConstTensor x,
                           const TokenLosses& losses, const Instruments* instruments) const {
-  const Chunk& at = this->at(chunk);
+  const Chunk& at = chunk_of(chunk);
   const DType dtype = store_.compute_dtype();
   const Shape shape = stream_shape(batch.tokens.dim(0));
   const Tensor sum = at.ends ? Tensor{} : ctx.scratch.allocate("stream of a chunk", dtype, shape);

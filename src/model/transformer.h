@@ -46,8 +46,8 @@ class Transformer {
 
   int chunks() const { return static_cast<int>(chunks_.size()); }
   /// Whether the model begins with this chunk, and whether it ends with it.
-  bool begins(int chunk) const { return at(chunk).begins; }
-  bool ends(int chunk) const { return at(chunk).ends; }
+  bool begins(int chunk) const { return chunk_of(chunk).begins; }
+  bool ends(int chunk) const { return chunk_of(chunk).ends; }
   /// Of the residual stream between chunks, for a micro-batch of this many tokens: [T, hidden].
   Shape stream_shape(std::int64_t tokens) const;
 
@@ -94,7 +94,7 @@ class Transformer {
     std::size_t first_layer;
     bool begins, ends;  // the model
   };
-  const Chunk& at(int chunk) const { return chunks_[static_cast<std::size_t>(chunk)]; }
+  const Chunk& chunk_of(int chunk) const { return chunks_[static_cast<std::size_t>(chunk)]; }
   std::vector<Chunk> make_chunks(ParamStore& store) const;
   /// The unit of block i of a chunk, if that is what follows; -1 if not.
   UnitId unit_of(const Chunk& chunk, std::size_t block) const;
