@@ -139,13 +139,16 @@ void Watchdog::handle_messages() {
     } else if (words.contains("where")) {
       const bool arrived = world_.record().begun(words["channel"].get<std::uint64_t>()) >=
                            words["sequence"].get<std::int64_t>();
-      tell(message->from,
-           Json{{"here", words["where"]}, {"arrived", arrived}, {"words", world_.record().where()}}
-               .dump());
+      tell(message->from, Json{{"here", words["where"]},
+                               {"arrived", arrived},
+                               {"waits", world_.record().oldest_pending().has_value()},
+                               {"words", world_.record().where()}}
+                              .dump());
     } else if (words["here"].get<std::int64_t>() == question_) {
       answers_[message->from] = {.rank = message->from,
                                  .arrived = words["arrived"].get<bool>(),
-                                 .where = words["words"].get<std::string>()};
+                                 .where = words["words"].get<std::string>(),
+                                 .waits = words["waits"].get<bool>()};
     }
   }
 }
@@ -183,7 +186,13 @@ void Watchdog::investigate(std::int64_t id, const CommEvent& event) {
   // All who wait find out at about the same time; the first of them speaks.
   const bool another_speaks = std::ranges::any_of(
       answers_, [&](const auto& entry) { return entry.second.arrived && entry.first < self; });
-  if (another_speaks && event.peer < 0) {
+  // Who has not come since it waits itself is not the cause: whoever it waits for is, which it will
+  // find out and say.
+  const bool all_wait =
+      answers_.size() == ranks.size() && std::ranges::all_of(answers_, [](const auto& entry) {
+        return entry.second.arrived || entry.second.waits;
+      });
+  if ((another_speaks && event.peer < 0) || all_wait) {
     if (!wait_for_others(2 * options_.grace, [&] { return told_.has_value(); })) return;
     if (told_ || !world_.record().pending(id)) return;
   }

@@ -30,6 +30,7 @@ struct RankAnswer {
   int rank;
   bool arrived = false;              // has begun the call in question
   std::optional<std::string> where;  // FlightRecord::where(); nothing if the rank is silent
+  bool waits = false;                // in some other call
 };
 
 /// "rank 2 did not arrive at all_reduce #7 of dp (layers.7 gradients) within 30 s: it is in ...".
