@@ -17,6 +17,8 @@ struct SelftestResult {
   double error, limit;
   std::string where;  // a parameter, a step
 
+  /// Takes an error, and where it is, if it is the largest so far; nothing is larger than NaN.
+  void see(double found, std::string found_where);
   bool ok() const { return error <= limit; }  // false for NaN
   std::string to_string() const;
 };

@@ -50,12 +50,8 @@ void check_gradients(const SelftestReport& report) {
     model.run();
     SelftestResult worst{.part = "gradients", .what = name, .error = 0, .limit = 1e-2, .where = {}};
     for (const ParamState& state : model.states()) {
-      for (const std::int64_t parity : {0, 1}) {
-        const double error = derivative_error(model, state, parity);
-        if (error <= worst.error) continue;  // not a number goes on
-        worst.error = error;
-        worst.where = state.spec.name;
-      }
+      for (const std::int64_t parity : {0, 1})
+        worst.see(derivative_error(model, state, parity), state.spec.name);
     }
     report(worst);
   }

@@ -121,10 +121,8 @@ void check_layouts(const SelftestReport& report) {
         .where = layout.model};
     for (std::size_t i = 0; i < expected.size(); ++i) {
       const auto see = [&](const char* what, double many, double one) {
-        const double error = std::abs(many / one - 1);
-        if (error <= worst.error) return;
-        worst.error = error;
-        worst.where = fmt::format("{}: {} of step {}", layout.model, what, i + 1);
+        worst.see(std::abs(many / one - 1),
+                  fmt::format("{}: {} of step {}", layout.model, what, i + 1));
       };
       see("loss", found[i].loss, expected[i].loss);
       see("gradient norm", found[i].grad_norm, expected[i].grad_norm);

@@ -26,12 +26,8 @@ SelftestResult compare(std::string what, const StepResults& found, const StepRes
                        double limit) {
   SelftestResult worst{
       .part = "machine", .what = std::move(what), .error = 0, .limit = limit, .where = {}};
-  for (std::size_t i = 0; i < expected.values.size(); ++i) {
-    const double error = relative_distance(found.values[i], expected.values[i]);
-    if (error <= worst.error) continue;
-    worst.error = error;
-    worst.where = expected.names[i];
-  }
+  for (std::size_t i = 0; i < expected.values.size(); ++i)
+    worst.see(relative_distance(found.values[i], expected.values[i]), expected.names[i]);
   return worst;
 }
 

@@ -1,5 +1,7 @@
 #include "train/selftest/selftest.h"
 
+#include <cmath>
+
 namespace hg {
 namespace {
 
@@ -35,6 +37,12 @@ void add_experts(ModelConfig& model) {
 }
 
 }  // namespace
+
+void SelftestResult::see(double found, std::string found_where) {
+  if (std::isnan(error) || found <= error) return;
+  error = found;
+  where = std::move(found_where);
+}
 
 std::string SelftestResult::to_string() const {
   return fmt::format("{:<5} {:<10} {:<36} {:.1e} of {:.0e}  {}", ok() ? "ok" : "ERROR", part, what,

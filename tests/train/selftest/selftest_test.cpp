@@ -42,5 +42,17 @@ TEST(Selftest, NoNumberIsAnError) {
   EXPECT_EQ(result.to_string().substr(0, 5), "ERROR");
 }
 
+TEST(Selftest, TheLargestErrorStays) {
+  SelftestResult result{.part = "p", .what = "w", .error = 0, .limit = 1, .where = {}};
+  result.see(0.5, "a");
+  result.see(0.25, "b");
+  EXPECT_EQ(result.error, 0.5);
+  EXPECT_EQ(result.where, "a");
+  result.see(std::numeric_limits<double>::quiet_NaN(), "c");
+  result.see(0.75, "d");
+  EXPECT_FALSE(result.ok());
+  EXPECT_EQ(result.where, "c");
+}
+
 }  // namespace
 }  // namespace hg::test
