@@ -49,7 +49,7 @@ void generate(const GenerateOptions& options) {
   const Tokenizer* tokenizer = run.tokenizer.get();
   const CpuInfo cpu = detect_cpu();
   Generator generator(run.config.model, compute_dtype(run.config.training.precision, cpu), cpu);
-  load_checkpoint(run.checkpoint, generator.store(), generator.context());
+  load_checkpoint(run.checkpoint, generator.model());
 
   std::fwrite(options.prompt.data(), 1, options.prompt.size(), stdout);
   auto prompt = tokenizer->encode(options.prompt);

@@ -11,14 +11,14 @@
 #include <vector>
 
 namespace hg {
-namespace {
 
-/// That this process may use: launchers, containers and batch systems give fewer than all.
 int hardware_threads() {
   cpu_set_t set;
   if (::sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
+
+namespace {
 
 // The number of threads is a property of the process's thread pool, as it is in OpenMP itself.
 std::atomic<int> threads_in_use{0};

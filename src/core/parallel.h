@@ -6,6 +6,9 @@
 
 namespace hg {
 
+/// That this process may use: launchers, containers and batch systems give fewer than all.
+int hardware_threads();
+
 /// Number of threads that parallel_for and oneDNN use from here on; at least 1.
 void set_num_threads(int threads);
 int num_threads();

@@ -9,6 +9,7 @@
 
 #include "dist/comm_mpi.h"
 #include "dist/comm_self.h"
+#include "dist/gather_rows.h"
 #include "dist/ranks_words.h"
 
 namespace hg {
@@ -19,8 +20,6 @@ struct Row {
   static constexpr std::size_t kText = 60;
   std::array<char, kText> size{}, build{}, config{};
 };
-static_assert(sizeof(Row) % sizeof(std::int32_t) == 0);
-constexpr std::int64_t kRowWords = sizeof(Row) / sizeof(std::int32_t);
 
 std::array<char, Row::kText> padded(const std::string& text) {
   std::array<char, Row::kText> bytes{};
@@ -82,13 +81,11 @@ void agree(int size, const TextGather& gather, const WorldFacts& facts) {
 
 void agree(Comm& world, const WorldFacts& facts) {
   const auto gather = [&](const std::string& own) {
-    std::array<std::int32_t, kRowWords> words;
-    std::memcpy(words.data(), own.data(), sizeof words);
-    std::vector<Row> rows(static_cast<std::size_t>(world.size()));
-    world.all_gather(Tensor(rows.data(), DType::i32, {world.size(), kRowWords}),
-                     Tensor(words.data(), DType::i32, {1, kRowWords}), "agreement of ranks");
+    Row row;
+    std::memcpy(&row, own.data(), sizeof row);
     std::vector<std::string> texts;
-    for (const Row& row : rows) texts.emplace_back(reinterpret_cast<const char*>(&row), sizeof row);
+    for (const Row& theirs : gather_rows<Row>(world, {&row, 1}, "agreement of ranks"))
+      texts.emplace_back(reinterpret_cast<const char*>(&theirs), sizeof theirs);
     return texts;
   };
   agree(world.size(), gather, facts);

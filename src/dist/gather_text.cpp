@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "dist/gather_rows.h"
+
 namespace hg {
 
 std::vector<std::string> gather_text(Comm& comm, const std::string& text, std::string_view label) {
@@ -12,11 +14,9 @@ std::vector<std::string> gather_text(Comm& comm, const std::string& text, std::s
   // A row is the length and the text, padded to that of the longest.
   const std::int64_t words = 1 + (most + 3) / 4;
   std::vector<std::int32_t> own(static_cast<std::size_t>(words));
-  std::vector<std::int32_t> rows(own.size() * static_cast<std::size_t>(comm.size()));
   own[0] = bytes;
   std::memcpy(own.data() + 1, text.data(), text.size());
-  comm.all_gather(Tensor(rows.data(), DType::i32, {comm.size(), words}),
-                  Tensor(own.data(), DType::i32, {1, words}), label);
+  const auto rows = gather_rows<std::int32_t>(comm, own, label);
   std::vector<std::string> texts;
   for (const std::int32_t* row = rows.data(); row < rows.data() + rows.size(); row += words)
     texts.emplace_back(reinterpret_cast<const char*>(row + 1), static_cast<std::size_t>(row[0]));

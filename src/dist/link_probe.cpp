@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "core/clock.h"
+#include "dist/gather_rows.h"
 
 namespace hg {
 namespace {
@@ -133,7 +134,7 @@ std::vector<PairLink> measure_pairs(Comm& world, std::int64_t bytes) {
   const auto tensor = [](std::vector<float>& values) {
     return Tensor(values.data(), DType::f32, {std::ssize(values)});
   };
-  std::vector<float> own(2 * size), all(2 * size * size);  // latency and seconds, by partner
+  std::vector<float> own(2 * size);  // latency and seconds, by partner
   for (int round = 0; round < tournament_rounds(n); ++round) {
     const int partner = tournament_partner(world.rank(), n, round);
     if (partner < 0) continue;
@@ -141,8 +142,7 @@ std::vector<PairLink> measure_pairs(Comm& world, std::int64_t bytes) {
     own[place] = static_cast<float>(measure_latency(world, partner));
     own[place + 1] = static_cast<float>(measure_exchange(world, partner, tensor(out), tensor(in)));
   }
-  world.all_gather(Tensor(all.data(), DType::f32, {n, 2 * n}),
-                   Tensor(own.data(), DType::f32, {1, 2 * n}), kLabel);
+  const auto all = gather_rows<float>(world, own, kLabel);
   std::vector<PairLink> pairs;
   for (std::size_t a = 0; a < size; ++a) {
     for (std::size_t b = a + 1; b < size; ++b) {

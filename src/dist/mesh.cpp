@@ -8,8 +8,10 @@ namespace hg {
 
 std::string MeshShape::to_string() const {
   std::string text;
-  if (pipeline > 1) text += fmt::format("pipeline {} x ", pipeline);
-  if (chunks > 1) text = fmt::format("pipeline {} with {} chunks each x ", pipeline, chunks);
+  if (pipeline > 1) {
+    const std::string each = chunks > 1 ? fmt::format(" with {} chunks each", chunks) : "";
+    text += fmt::format("pipeline {}{} x ", pipeline, each);
+  }
   text += fmt::format("data {} x ", data);
   if (context > 1) text += fmt::format("context {} x ", context);
   text += fmt::format("tensor {}", tensor);

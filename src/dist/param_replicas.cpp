@@ -1,6 +1,4 @@
 // What a parameter store holds that other ranks hold, too.
-#include <algorithm>
-
 #include "dist/param_store.h"
 
 namespace hg {
@@ -20,9 +18,7 @@ std::vector<Replica> ParamStore::replicas() const {
     const Flat& flat = flat_of(place);
     const auto add = [&](const char* what, const Tensor& tensor, bool is_shard) {
       if (!tensor) return;
-      const std::int64_t first = is_shard ? tensor.numel() * group_of(place.kind).rank : 0;
-      const std::int64_t begin = std::max(place.offset, first);
-      const std::int64_t end = std::min(place.offset + specs_[id].numel(), first + tensor.numel());
+      const auto [first, begin, end] = cut(id, is_shard);
       result.push_back(
           {.name = specs_[id].name + what,
            .values = begin < end ? tensor.slice(0, begin - first, end - first) : Tensor{},

@@ -188,27 +188,33 @@ Gradients ParamStore::gradients(UnitId unit, bool accumulate) {
   return {*this, unit, false};
 }
 
+ParamStore::Cut ParamStore::cut(std::size_t id, bool sharded) const {
+  const Place& place = places_[id];
+  const Group& group = group_of(place.kind);
+  const std::int64_t length = flat_of(place).size / (sharded ? group.size : 1);
+  const std::int64_t first = sharded ? length * group.rank : 0;
+  return {.first = first,
+          .begin = std::max(place.offset, first),
+          .end = std::min(place.offset + specs_[id].numel(), first + length)};
+}
+
 std::vector<ParamState> ParamStore::states() const {
   std::vector<ParamState> result;
   for (std::size_t id = 0; id < specs_.size(); ++id) {
     const Place& place = places_[id];
     const Flat& flat = flat_of(place);
-    const Group& group = group_of(place.kind);
     const bool sharded = shards(ZeroStage::optimizer);
-    const std::int64_t length = sharded ? flat.size / group.size : flat.size;
-    const std::int64_t shard = sharded ? length * group.rank : 0;  // where it begins in the flat
-    const std::int64_t begin = std::max(place.offset, shard);
-    const std::int64_t end = std::min(place.offset + specs_[id].numel(), shard + length);
-    if (begin >= end) continue;
+    const Cut own = cut(id, sharded);
+    if (own.begin >= own.end) continue;
     const auto of_shard = [&](const Tensor& tensor) {
-      return tensor ? tensor.slice(0, begin - shard, end - shard) : Tensor{};
+      return tensor ? tensor.slice(0, own.begin - own.first, own.end - own.first) : Tensor{};
     };
     const auto of_flat = [&](const Tensor& tensor, bool is_shard) {
-      return is_shard || !tensor ? of_shard(tensor) : tensor.slice(0, begin, end);
+      return is_shard || !tensor ? of_shard(tensor) : tensor.slice(0, own.begin, own.end);
     };
     result.push_back({.spec = specs_[id],
                       .unit = place.unit,
-                      .begin = begin - place.offset,
+                      .begin = own.begin - place.offset,
                       .master = of_shard(flat.master),
                       .m = of_shard(flat.m),
                       .v = of_shard(flat.v),
@@ -216,7 +222,7 @@ std::vector<ParamState> ParamStore::states() const {
                                      ? Tensor{}
                                      : of_flat(flat.weights, shards(ZeroStage::weights)),
                       .gradient = of_flat(flat.gradient, shards(ZeroStage::gradients)),
-                      .counts = (sharded || group.rank == 0) &&
+                      .counts = (sharded || group_of(place.kind).rank == 0) &&
                                 counts(units_[static_cast<std::size_t>(place.unit)], place.kind)});
   }
   return result;

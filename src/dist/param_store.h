@@ -212,6 +212,12 @@ class ParamStore {
     return kind != kWhole || mesh_.tensor.rank == 0;
   }
   void sum_over_ends(Unit& unit) const;
+  /// What a rank has of a parameter in a flat: elements [begin, end) of the whole flat, none if
+  /// begin >= end; its memory begins with element `first`.
+  struct Cut {
+    std::int64_t first, begin, end;
+  };
+  Cut cut(std::size_t id, bool sharded) const;
   void lay_out(Arena& arena, Device device, DType dtype, Tensor Flat::*member, bool sharded,
                bool taking_turns);
   void allocate_buffers(Device device);

@@ -33,7 +33,7 @@ class PipelineLinks {
   CommCounts counts(Way way) const { return links_[way].out->counts(); }
 
   /// Seconds that receive and wait have blocked.
-  double waiting_seconds() const { return waiting_; }
+  double waiting_seconds() const;
 
  private:
   struct Link {
@@ -41,8 +41,6 @@ class PipelineLinks {
     std::unique_ptr<CommQueue> queue;  // of `out`; last
   };
   Link links_[kWays];
-  int rank_;
-  double waiting_ = 0;
 };
 
 }  // namespace hg

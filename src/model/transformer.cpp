@@ -42,9 +42,10 @@ void Transformer::make_tables(Device device, Arena& arena) {
   if (device != Device::meta) fill_rope_table(rope_.cos, rope_.sin, config_.rope_theta);
 }
 
-Shape Transformer::stream_shape(std::int64_t tokens) const {
+Tensor Transformer::make_stream(Arena& arena, std::string_view label, std::int64_t tokens) const {
   const Mesh& mesh = store_.mesh();
-  return {tokens / (mesh.sequence ? mesh.tensor.size : 1), config_.hidden_size};
+  const std::int64_t own = tokens / (mesh.sequence ? mesh.tensor.size : 1);
+  return arena.allocate(label, store_.compute_dtype(), {own, config_.hidden_size});
 }
 
 UnitId Transformer::unit_of(const Chunk& chunk, std::size_t block) const {
@@ -54,17 +55,16 @@ UnitId Transformer::unit_of(const Chunk& chunk, std::size_t block) const {
 
 Stream Transformer::enter(Context& ctx, const Chunk& chunk, ConstTensor tokens, ConstTensor x,
                           Arena& arena, Arena& room) const {
-  const Shape shape = stream_shape(tokens.dim(0));
-  const DType dtype = store_.compute_dtype();
+  const std::int64_t t = tokens.dim(0);
   if (chunk.begins) {
     store_.gather(ctx, embedding_->unit(), unit_of(chunk, 0));
-    const Tensor embedded = arena.allocate("residual", dtype, shape);
+    const Tensor embedded = make_stream(arena, "residual", t);
     embedding_->forward(ctx, store_.weights(embedding_->unit()), tokens, embedded);
     x = embedded;
   }
   return {.residual = x,
-          .delta = room.allocate("stream delta", dtype, shape),
-          .spare = room.allocate("stream sum", dtype, shape)};
+          .delta = make_stream(room, "stream delta", t),
+          .spare = make_stream(room, "stream sum", t)};
 }
 
 void Transformer::run_blocks(Context& ctx, const Chunk& chunk, const Batch& batch, Keep keep,
@@ -103,8 +103,7 @@ Tensor Transformer::forward(Context& ctx, int chunk, const Batch& batch, ConstTe
              flight.blocks, instruments);
   if (at.ends) return {};
   const Stream& stream = flight.stream;
-  const Tensor sum =
-      ctx.activations.allocate("stream of a chunk", stream.delta.dtype(), stream.delta.shape());
+  const Tensor sum = make_stream(ctx.activations, "stream of a chunk", batch.tokens.dim(0));
   run(ctx, Add{.y = sum, .x = stream.delta, .base = stream.residual});
   return sum;
 }
@@ -144,9 +143,8 @@ void Transformer::backward(Context& ctx, int chunk, const Batch& batch,
 Tensor Transformer::infer(Context& ctx, int chunk, const Batch& batch, ConstTensor x,
                           const TokenLosses& losses, const Instruments* instruments) const {
   const Chunk& at = chunk_of(chunk);
-  const DType dtype = store_.compute_dtype();
-  const Shape shape = stream_shape(batch.tokens.dim(0));
-  const Tensor sum = at.ends ? Tensor{} : ctx.scratch.allocate("stream of a chunk", dtype, shape);
+  const std::int64_t t = batch.tokens.dim(0);
+  const Tensor sum = at.ends ? Tensor{} : make_stream(ctx.scratch, "stream of a chunk", t);
   const ArenaScope scratch(ctx.scratch);
   Stream stream = enter(ctx, at, batch.tokens, x, ctx.scratch, ctx.scratch);
   Block::Saved saved;
@@ -170,8 +168,7 @@ void Transformer::forward_backward(Context& ctx, const Batch& batch, const Backw
   if (options.micro.first) begin_step(ctx);
   Flight flight;
   forward(ctx, 0, batch, {}, options.recompute, flight, instruments);
-  const Tensor d = ctx.activations.allocate("d stream", store_.compute_dtype(),
-                                            stream_shape(batch.tokens.dim(0)));
+  const Tensor d = make_stream(ctx.activations, "d stream", batch.tokens.dim(0));
   backward(ctx, 0, batch, options, flight, losses, d);
 }
 

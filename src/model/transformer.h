@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "model/embedding.h"
@@ -48,8 +49,9 @@ class Transformer {
   /// Whether the model begins with this chunk, and whether it ends with it.
   bool begins(int chunk) const { return chunk_of(chunk).begins; }
   bool ends(int chunk) const { return chunk_of(chunk).ends; }
-  /// Of the residual stream between chunks, for a micro-batch of this many tokens: [T, hidden].
-  Shape stream_shape(std::int64_t tokens) const;
+  /// Room for the residual stream of a micro-batch of so many tokens, or for its gradient: what
+  /// this rank has of [T, hidden], in the type computed in.
+  Tensor make_stream(Arena& arena, std::string_view label, std::int64_t tokens) const;
 
   // A training step is begin_step, forward and backward of each micro-batch through each chunk, and
   // end_step.

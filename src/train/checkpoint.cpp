@@ -117,13 +117,13 @@ void read_state(const SafetensorsFile& file, const fs::path& path, const std::st
 
 }  // namespace
 
-fs::path save_checkpoint(const fs::path& folder, const ParamStore& store, const TrainState& state,
+fs::path save_checkpoint(const fs::path& folder, const RunModel& run, const TrainState& state,
                          const RunConfig& config, std::int64_t keep) {
-  const auto declared = declare_model(config.model);
-  auto model = whole_tensors(*declared, store, "", &ParamState::master);
-  const auto m = whole_tensors(*declared, store, ".m", &ParamState::m);
-  const auto v = whole_tensors(*declared, store, ".v", &ParamState::v);
-  const auto buffers = saved_buffers(*declared, store);
+  const ParamStore& store = run.store;
+  auto model = whole_tensors(*run.whole, store, "", &ParamState::master);
+  const auto m = whole_tensors(*run.whole, store, ".m", &ParamState::m);
+  const auto v = whole_tensors(*run.whole, store, ".v", &ParamState::v);
+  const auto buffers = saved_buffers(*run.whole, store);
   const fs::path name = fmt::format("{}{:08}", kPrefix, state.step);
   if (store.mesh().world.rank > 0) return folder / name;
 
@@ -161,26 +161,26 @@ std::optional<fs::path> newest_checkpoint(const fs::path& folder) {
   return all.empty() ? std::nullopt : std::optional(all.back());
 }
 
-TrainState load_checkpoint(const fs::path& checkpoint, ParamStore& store, Context& ctx) {
+TrainState load_checkpoint(const fs::path& checkpoint, RunModel& run) {
+  ParamStore& store = run.store;
+  Context& ctx = run.ctx;
   const fs::path model_path = checkpoint / "model.safetensors",
                  moments_path = checkpoint / "optimizer.safetensors";
   const SafetensorsFile model(model_path);
   const auto states = store.states();
-  if (store.mesh().pipeline.size == 1) {  // else this rank does not know all
-    const auto saved = std::ranges::count_if(
-        store.buffers(), [](const Buffer& buffer) { return buffer.spec.saved; });
-    const std::size_t expected = store.specs().size() + static_cast<std::size_t>(saved);
-    HG_CHECK(model.names().size() == expected, "{}: holds {} tensors, the model has {}",
-             model_path.string(), model.names().size(), expected);
-  }
+  const auto saved = std::ranges::count_if(run.whole->buffers(),
+                                           [](const Buffer& buffer) { return buffer.spec.saved; });
+  const std::size_t expected = run.whole->specs().size() + static_cast<std::size_t>(saved);
+  HG_CHECK(model.names().size() == expected, "{}: holds {} tensors, the model has {}",
+           model_path.string(), model.names().size(), expected);
   for (const ParamState& state : states) {
     read_state(model, model_path, "", store, state, state.master ? state.master : state.working,
                ctx);
   }
   for (const Buffer& buffer : store.buffers()) {
     if (!buffer.spec.saved) continue;
-    run(ctx, Cast{.y = buffer.values.view({buffer.values.numel()}),
-                  .x = find_tensor(model, model_path, buffer.spec.name, buffer.spec.shape)});
+    hg::run(ctx, Cast{.y = buffer.values.view({buffer.values.numel()}),
+                      .x = find_tensor(model, model_path, buffer.spec.name, buffer.spec.shape)});
   }
   if (states.front().m) {
     const SafetensorsFile moments(moments_path);

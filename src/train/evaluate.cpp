@@ -5,27 +5,23 @@
 #include "train/micro_batch_loss.h"
 
 namespace hg {
-namespace {
 
-/// One batch through this rank's chunks, from stage to stage.
-void infer(RunModel& run, const Batch& batch, const TokenLosses& losses) {
+void infer_batch(RunModel& run, const Batch& batch, const TokenLosses& losses) {
+  const bool meta = run.ctx.device == Device::meta;
   PipelineLinks* links = run.store.mesh().links;
   for (int chunk = 0; chunk < run.model.chunks(); ++chunk) {
     const ArenaScope scratch(run.ctx.scratch);
     Tensor x;
     if (!run.model.begins(chunk)) {
-      x = run.ctx.scratch.allocate("stream of a chunk", run.store.compute_dtype(),
-                                   run.model.stream_shape(batch.tokens.dim(0)));
-      links->receive(PipelineLinks::kActivations, x, "validation");
+      x = run.model.make_stream(run.ctx.scratch, "stream of a chunk", batch.tokens.dim(0));
+      if (!meta) links->receive(PipelineLinks::kActivations, x, "validation");
     }
     const Tensor y = run.model.infer(run.ctx, chunk, batch, x, losses);
-    if (!y) continue;
+    if (!y || meta) continue;
     links->wait(PipelineLinks::kActivations,
                 links->send(PipelineLinks::kActivations, y, "validation"));
   }
 }
-
-}  // namespace
 
 Evaluation evaluate(RunModel& run, const TokenLosses& losses, const TokenFile& file,
                     const TrainingConfig& training, std::int64_t sequences) {
@@ -45,7 +41,7 @@ Evaluation evaluate(RunModel& run, const TokenLosses& losses, const TokenFile& f
   const auto add = [&](Loader& loader, std::int64_t batches, bool counts) {
     for (std::int64_t i = 0; i < batches; ++i) {
       const HostBatch& batch = loader.next();
-      infer(run, batch.view(), losses);
+      infer_batch(run, batch.view(), losses);
       if (counts && mesh.last_stage()) own[0].add(loss_of(batch, losses));
     }
   };

@@ -6,6 +6,10 @@
 
 namespace hg {
 
+/// Losses of one batch, through this rank's chunks, from stage to stage; written where the model
+/// ends. On Device::meta sizes memory.
+void infer_batch(RunModel& run, const Batch& batch, const TokenLosses& losses);
+
 struct Evaluation {
   double loss = 0;  // mean cross-entropy over targets, in nats
   std::int64_t targets = 0;

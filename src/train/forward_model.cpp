@@ -22,7 +22,7 @@ ForwardModel::ForwardModel(const TrainedRun& trained, std::int64_t tokens, std::
   run.ctx.scratch.reserve(meta.run.ctx.scratch.high_water());
   run.tables.reserve(meta.run.tables.high_water());
   lay_out(trained.config, tokens, look);
-  load_checkpoint(trained.checkpoint, run.store, run.ctx);
+  load_checkpoint(trained.checkpoint, run);
 }
 
 void ForwardModel::lay_out(const RunConfig& config, std::int64_t tokens,

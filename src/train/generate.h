@@ -23,11 +23,10 @@ std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& 
 /// A model with its caches, for one sequence at a time.
 class Generator {
  public:
-  /// Weights are left to the caller to load, into store().
+  /// Weights are left to the caller to load, into model().
   Generator(const ModelConfig& config, DType dtype, const CpuInfo& cpu);
 
-  ParamStore& store() { return run_->store; }
-  Context& context() { return run_->ctx; }
+  RunModel& model() { return *run_; }
 
   /// Continues `prompt` by up to `most` tokens, calling `each` with every new one; stops behind
   /// `stop`, or at the model's longest position. The prompt must not be empty.

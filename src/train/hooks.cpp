@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "dist/gather_rows.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/machine.h"
@@ -102,10 +103,7 @@ void RankTimesHook::after_step(Trainer& trainer, const StepResult& result) {
   const Group& world = trainer.model().store.mesh().world;
   const auto steps = static_cast<double>(steps_);
   const float working = static_cast<float>((seconds_ - waiting_) / steps);
-  std::vector<float> all(static_cast<std::size_t>(world.size));
-  all[static_cast<std::size_t>(world.rank)] = working;
-  const Tensor times(all.data(), DType::f32, {world.size});
-  world.comm->all_gather(times, times.rows(world.rank, world.rank + 1), "step times");
+  const auto all = gather_rows<float>(*world.comm, {&working, 1}, "step times");
   if (world.rank == 0) {
     std::vector<float> sorted = all;
     std::ranges::sort(sorted);
@@ -124,8 +122,8 @@ void RankTimesHook::after_step(Trainer& trainer, const StepResult& result) {
 void CheckpointHook::after_step(Trainer& trainer, const StepResult& result) {
   const std::int64_t interval = trainer.config().checkpoint.interval;
   if (!is_last(trainer) && (interval == 0 || result.step % interval != 0)) return;
-  const auto path = save_checkpoint(folder_, trainer.model().store, trainer.state(),
-                                    trainer.config(), trainer.config().checkpoint.keep);
+  const auto path = save_checkpoint(folder_, trainer.model(), trainer.state(), trainer.config(),
+                                    trainer.config().checkpoint.keep);
   write_row(sinks_, trainer, "event", {}, {{"checkpoint", path.string()}});
   flush(sinks_);
 }

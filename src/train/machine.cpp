@@ -1,6 +1,5 @@
 #include "train/machine.h"
 
-#include <sched.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -57,13 +56,6 @@ int physical_cores() {
   return static_cast<int>(cores.size());
 }
 
-/// Hardware threads that this process may use: containers and batch systems give fewer than all.
-int usable_cpus() {
-  cpu_set_t set;
-  if (::sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
-  return static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
-}
-
 /// The number that a file of a control group begins with; nothing if there is no such file, or it
 /// says "max".
 std::optional<std::int64_t> cgroup_value(const std::filesystem::path& path) {
@@ -103,7 +95,7 @@ nlohmann::ordered_json machine_facts(const CpuInfo& cpu) {
             {"instruction_sets", cpu.to_string()},
             {"cores", physical_cores()},
             {"hardware_threads", ::sysconf(_SC_NPROCESSORS_ONLN)},
-            {"usable_hardware_threads", usable_cpus()},
+            {"usable_hardware_threads", hardware_threads()},
             {"threads", num_threads()}}},
           {"memory_bytes", std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE)}};
 }

@@ -1,8 +1,6 @@
 #include "train/micro_batch_loss.h"
 
-#include <algorithm>
-
-#include "dist/collectives.h"
+#include "dist/gather_rows.h"
 
 namespace hg {
 
@@ -28,14 +26,8 @@ std::vector<MicroBatchLoss> losses_of_all_ranks(const Mesh& mesh,
                                                 const std::vector<MicroBatchLoss>& own) {
   const Group& world = mesh.world;
   if (world.size == 1) return own;
-  // As bits, so that the sums have all of them, whatever a collective computes with.
+  const auto all = gather_rows<MicroBatchLoss>(*world.comm, own, "losses");
   const std::size_t n = own.size();
-  std::vector<MicroBatchLoss> all(n * static_cast<std::size_t>(world.size));
-  const auto words = static_cast<std::int64_t>(n * sizeof(MicroBatchLoss) / sizeof(std::int32_t));
-  const Tensor table(all.data(), DType::i32, {world.size, words});
-  std::ranges::copy(own, all.begin() + static_cast<std::ptrdiff_t>(n) * world.rank);
-  world.comm->all_gather(table, part_of(table, world), "losses");
-
   std::vector<MicroBatchLoss> whole(n * static_cast<std::size_t>(mesh.data.size));
   for (int rank = 0; rank < world.size; ++rank) {
     const Mesh place = Mesh::place(mesh.shape(), rank);

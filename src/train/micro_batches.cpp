@@ -90,8 +90,7 @@ void MicroBatches::forward(const PipelineAction& action, const HostBatch& batch,
   const std::string label = fmt::format("micro-batch {}", action.micro_batch);
   Tensor x;
   if (!run_.model.begins(action.chunk)) {
-    x = ctx.activations.allocate("stream of a chunk", run_.store.compute_dtype(),
-                                 run_.model.stream_shape(std::ssize(batch.tokens)));
+    x = run_.model.make_stream(ctx.activations, "stream of a chunk", std::ssize(batch.tokens));
     mesh_.links->receive(PipelineLinks::kActivations, x, label);
   }
   const Tensor y = run_.model.forward(ctx, action.chunk, batch.view(), x,
@@ -105,8 +104,7 @@ void MicroBatches::backward(const PipelineAction& action, const HostBatch& batch
   Context& ctx = run_.ctx;
   Slot& slot = slots_[static_cast<std::size_t>(action.slot)];
   const std::string label = fmt::format("micro-batch {}", action.micro_batch);
-  const Tensor d = ctx.activations.allocate("d stream", run_.store.compute_dtype(),
-                                            run_.model.stream_shape(std::ssize(batch.tokens)));
+  const Tensor d = run_.model.make_stream(ctx.activations, "d stream", std::ssize(batch.tokens));
   if (!run_.model.ends(action.chunk)) mesh_.links->receive(PipelineLinks::kGradients, d, label);
   run_.model.backward(ctx, action.chunk, batch.view(),
                       {.recompute = config_.training.recompute,

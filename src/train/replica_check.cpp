@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "dist/gather_rows.h"
 #include "dist/ranks_words.h"
 
 namespace hg {
@@ -33,12 +34,7 @@ int number_of_group(const Mesh& place, Holders holders) {
 
 /// As many hashes of every rank of the stage, one rank after the other.
 std::vector<Hash> gather(const Group& stage, const std::vector<Hash>& own) {
-  const std::int64_t words = std::ssize(own) * 2;
-  std::vector<Hash> all(own.size() * static_cast<std::size_t>(stage.size));
-  std::vector<Hash> mine = own;
-  stage.comm->all_gather(Tensor(all.data(), DType::i32, {stage.size, words}),
-                         Tensor(mine.data(), DType::i32, {1, words}), "replica check");
-  return all;
+  return gather_rows<Hash>(*stage.comm, own, "replica check");
 }
 
 /// Ranks by the i-th of their hashes, in the first group that does not agree; else empty.

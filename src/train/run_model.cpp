@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "model/flops.h"
+#include "train/evaluate.h"
 #include "train/looks/update_norms.h"
 #include "train/micro_batches.h"
 #include "train/optimizer.h"
@@ -42,12 +43,11 @@ std::vector<KindCount> count_by_kind(const ParamStore& store) {
 void run_micro_batch(RunModel& meta, const RunConfig& config, const Batch& batch,
                      const TokenLosses& losses, const Instruments* instruments) {
   Context& ctx = meta.ctx;
-  const Shape shape = meta.model.stream_shape(batch.tokens.dim(0));
   meta.model.begin_step(ctx);
   for (int chunk = 0; chunk < meta.model.chunks(); ++chunk) {
     const ArenaScope slot(ctx.activations);
     const auto stream = [&](const char* label) {
-      return ctx.activations.allocate(label, meta.store.compute_dtype(), shape);
+      return meta.model.make_stream(ctx.activations, label, batch.tokens.dim(0));
     };
     const Tensor x = meta.model.begins(chunk) ? Tensor{} : stream("stream of a chunk");
     Flight flight;
@@ -56,16 +56,6 @@ void run_micro_batch(RunModel& meta, const RunConfig& config, const Batch& batch
                         {.recompute = config.training.recompute,
                          .z_loss = static_cast<float>(config.training.z_loss)},
                         flight, losses, stream("d stream"));
-  }
-}
-
-/// A validation batch, likewise.
-void run_inference(RunModel& meta, const Batch& batch, const TokenLosses& losses) {
-  for (int chunk = 0; chunk < meta.model.chunks(); ++chunk) {
-    const ArenaScope scratch(meta.ctx.scratch);
-    const Tensor x = meta.ctx.scratch.allocate("stream of a chunk", meta.store.compute_dtype(),
-                                               meta.model.stream_shape(batch.tokens.dim(0)));
-    meta.model.infer(meta.ctx, chunk, batch, x, losses);
   }
 }
 
@@ -118,7 +108,7 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh
   const Batch batch = shape_of_batch(meta.data, config.training, mesh);
   const TokenLosses losses = allocate_losses(meta.tables, tokens);
 
-  run_inference(meta, batch, losses);
+  infer_batch(meta, batch, losses);
   if (config.metrics.instrument_interval > 0) {
     const Instruments instruments(config.model, tokens * mesh.context.size, meta.tables, {}, mesh);
     run_micro_batch(meta, config, batch, losses, &instruments);

@@ -153,7 +153,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   const auto run = make_training_model(config, cpu, plan, mesh);
   TrainState state;
   if (checkpoint) {
-    state = load_checkpoint(*checkpoint, run->store, run->ctx);
+    state = load_checkpoint(*checkpoint, *run);
     log_info("continuing from {} at step {}", checkpoint->string(), state.step);
   } else {
     run->store.initialize(static_cast<std::uint64_t>(config.training.seed));

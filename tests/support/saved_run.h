@@ -35,7 +35,7 @@ inline std::filesystem::path save_run(const TempFolder& folder, const RunConfig&
   run.store.publish(run.ctx);
   TrainState state;
   state.step = step;
-  save_checkpoint(folder / "run" / "checkpoints", run.store, state, config, 9);
+  save_checkpoint(folder / "run" / "checkpoints", run, state, config, 9);
   return folder / "run";
 }
 

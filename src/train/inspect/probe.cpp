@@ -42,7 +42,7 @@ std::vector<GateProbe> probe_gate_scale(const TrainedRun& run, std::span<const d
                      config.training.seq_len);
   std::vector<GateProbe> probes;
   for (const double factor : factors) {
-    if (!probes.empty()) load_checkpoint(run.checkpoint, model.run.store, model.run.ctx);
+    if (!probes.empty()) load_checkpoint(run.checkpoint, model.run);
     scale_gate(model.run.store, factor);
     probes.push_back({.factor = factor,
                       .evaluation = evaluate(model.run, model.losses, file, config.training,
