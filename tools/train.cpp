@@ -32,14 +32,20 @@ void add_train(CLI::App& app) {
   command->add_option("--run", *folder, "Run folder; default runs/NAME");
   const auto ranks = std::make_shared<WorldOptions>();
   ranks->add_to(*command);
-  command->callback([options, folder, ranks] {
+  const auto device = std::make_shared<std::string>();
+  command->add_option("--device", *device, "cpu or cuda: as --set training.device")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
+  command->callback([options, folder, ranks, device] {
+    if (!device->empty()) options->overrides.push_back("training.device=" + *device);
     const auto loaded = options->load();
     if (folder->empty()) *folder = "runs/" + loaded.value.name;
     const std::string resolved = to_yaml(loaded.value, loaded.origins);
-    run_in_world(*ranks, resolved, *folder + ".flight", [&](Comm& world) {
-      const auto summary = train(
-          loaded.value,
-          {.folder = *folder, .resolved_config = resolved, .console = stderr, .world = &world});
+    run_in_world(*ranks, resolved, *folder + ".flight", [&](const World& found, Comm& world) {
+      const auto summary = train(loaded.value, {.folder = *folder,
+                                                .resolved_config = resolved,
+                                                .console = stderr,
+                                                .world = &world,
+                                                .gpu = {.device = found.local_rank}});
       if (world.rank() == 0) print_summary(loaded.value, summary, *folder);
     });
   });

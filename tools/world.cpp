@@ -51,7 +51,7 @@ void run_connected(const WorldOptions& options, const std::string& records,
 }
 
 void run_in_world(const WorldOptions& options, const std::string& config,
-                  const std::string& records, const std::function<void(Comm&)>& fn) {
+                  const std::string& records, const std::function<void(const World&, Comm&)>& fn) {
   run_connected(options, records, [&](const World& found, Comm& world) {
     if (found.size > 1) {
       agree(world, {.size = found.size,
@@ -59,7 +59,7 @@ void run_in_world(const WorldOptions& options, const std::string& config,
                     .config = fmt::format("{:016x}", XXH3_64bits(config.data(), config.size()))});
     }
     share_cores(world);
-    fn(world);
+    fn(found, world);
   });
 }
 

@@ -26,8 +26,8 @@ void run_connected(const WorldOptions& options, const std::string& records,
 void share_cores(Comm& world);
 
 /// run_connected, in which all ranks agree on `config`, the resolved one, and share processors
-/// before fn(world).
+/// before fn(found, world).
 void run_in_world(const WorldOptions& options, const std::string& config,
-                  const std::string& records, const std::function<void(Comm&)>& fn);
+                  const std::string& records, const std::function<void(const World&, Comm&)>& fn);
 
 }  // namespace hg::tools

@@ -6,6 +6,9 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <utility>
+
+#include "core/gpu.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -32,12 +35,17 @@ std::size_t round_up(std::size_t bytes, std::size_t unit) {
 
 Arena::~Arena() {
   if (memory_ == nullptr) return;
+  if (gpu_) {
+    gpu_->release(memory_);
+    return;
+  }
   HG_UNPOISON(memory_, capacity_);
   munmap(memory_, capacity_);
 }
 
 void swap(Arena& a, Arena& b) noexcept {
   std::swap(a.name_, b.name_);
+  std::swap(a.gpu_, b.gpu_);
   std::swap(a.memory_, b.memory_);
   std::swap(a.capacity_, b.capacity_);
   std::swap(a.used_, b.used_);
@@ -46,8 +54,15 @@ void swap(Arena& a, Arena& b) noexcept {
   std::swap(a.at_high_water_, b.at_high_water_);
 }
 
-void Arena::reserve(std::size_t bytes) {
+void Arena::reserve(std::size_t bytes, std::shared_ptr<GpuStream> gpu) {
   HG_CHECK(memory_ == nullptr && used_ == 0, "arena '{}' is reserved twice", name_);
+  live_.clear();
+  if (gpu) {
+    capacity_ = std::max<std::size_t>(bytes, 1);
+    memory_ = static_cast<std::byte*>(gpu->allocate(capacity_));
+    gpu_ = std::move(gpu);
+    return;
+  }
   capacity_ = round_up(std::max<std::size_t>(bytes, 1), kHugePage);
   void* address =
       mmap(nullptr, capacity_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -56,7 +71,6 @@ void Arena::reserve(std::size_t bytes) {
   }
   madvise(address, capacity_, MADV_HUGEPAGE);  // a wish: small pages only cost time
   memory_ = static_cast<std::byte*>(address);
-  live_.clear();
   HG_POISON(memory_, capacity_);
 }
 
@@ -78,14 +92,14 @@ Tensor Arena::allocate(std::string_view label, DType dtype, const Shape& shape) 
          capacity_);
   }
   high_water_ = std::max(high_water_, used_);
-  HG_UNPOISON(memory_ + begin, bytes);
+  if (!gpu_) HG_UNPOISON(memory_ + begin, bytes);
   return {memory_ + begin, dtype, shape};
 }
 
 void Arena::release(Mark mark) {
   if (memory_ == nullptr) {
     while (!live_.empty() && live_.back().begin >= mark) live_.pop_back();
-  } else {
+  } else if (!gpu_) {
     HG_POISON(memory_ + mark, used_ - mark);
   }
   used_ = mark;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,6 +10,8 @@
 #include "core/tensor.h"
 
 namespace hg {
+
+class GpuStream;
 
 /// A stack of tensors. A new arena only measures: it hands out addresses that nobody may read, and
 /// remembers the highest fill and what was live there. After `reserve` it hands out real memory,
@@ -26,8 +29,9 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  /// Allocates `bytes` for good, on huge pages where the system gives them, and touches them.
-  void reserve(std::size_t bytes);
+  /// Allocates `bytes` for good: of the GPU, if there is one; else of the host, on huge pages where
+  /// the system gives them.
+  void reserve(std::size_t bytes, std::shared_ptr<GpuStream> gpu = nullptr);
 
   /// A contiguous tensor on top of the stack, 64-byte aligned, its values undefined.
   Tensor allocate(std::string_view label, DType dtype, const Shape& shape);
@@ -53,6 +57,7 @@ class Arena {
   };
 
   std::string name_;
+  std::shared_ptr<GpuStream> gpu_;  // whose memory it is; null: the host's
   std::byte* memory_ = nullptr;
   std::size_t capacity_ = 0, used_ = 0, high_water_ = 0;
   std::vector<Block> live_, at_high_water_;  // kept only while measuring

@@ -5,6 +5,7 @@
 
 #include "core/arena.h"
 #include "core/cpu_info.h"
+#include "core/gpu.h"
 #include "core/trace.h"
 
 namespace hg {
@@ -16,6 +17,8 @@ enum class Device { meta, cpu, cuda };
 
 struct Context {
   Device device = Device::cpu;
+  Device plans_for = Device::cpu;  ///< what a meta run sizes memory for
+  std::shared_ptr<GpuStream> gpu;  ///< that ops go to, on Device::cuda
   CpuInfo cpu;
   Arena activations{"activations"};  ///< what forward keeps for backward
   Arena scratch{"scratch"};          ///< what an op, or one block's backward, needs for a moment

@@ -1,6 +1,5 @@
 #include "dist/collectives.h"
 
-#include <cstring>
 #include <numeric>
 #include <vector>
 
@@ -21,20 +20,20 @@ void check_parts(std::string_view op, const ConstTensor& part, const ConstTensor
            part.shape().to_string(), group.size, name_of(whole.dtype()), whole.shape().to_string());
 }
 
-void copy(const Tensor& to, const ConstTensor& from) {
-  if (to.data() != from.data())
-    std::memcpy(to.data(), from.data(), static_cast<std::size_t>(to.bytes()));
+void copy(const Context& ctx, const Tensor& to, const ConstTensor& from) {
+  if (to.data() != from.data()) copy_values(ctx, to, from);
 }
 
 /// Rows of `x` that belong to each rank: the sums of the rows of `counts`, or equal parts.
-std::vector<std::int64_t> rows_by_rank(const ConstTensor& counts, const ConstTensor& x,
-                                       const Group& group) {
+std::vector<std::int64_t> rows_by_rank(const Context& ctx, const ConstTensor& counts,
+                                       const ConstTensor& x, const Group& group) {
   if (!counts) {
     return std::vector<std::int64_t>(static_cast<std::size_t>(group.size), x.dim(0) / group.size);
   }
+  const HostValues<std::int32_t> values(ctx, counts);
   std::vector<std::int64_t> rows;
   for (std::int64_t r = 0; r < counts.dim(0); ++r) {
-    const auto* first = counts.as<std::int32_t>() + r * counts.dim(1);
+    const auto* first = values.data() + r * counts.dim(1);
     rows.push_back(std::accumulate(first, first + counts.dim(1), std::int64_t{0}));
   }
   return rows;
@@ -54,16 +53,16 @@ void ReduceScatter::check() const { check_parts(name, y, x, group); }
 
 Cost ReduceScatter::cost() const { return ring_cost(group, x, 1); }
 
-void ReduceScatter::cpu(Context&) const {
-  group.comm != nullptr ? group.comm->reduce_scatter(y, x, label) : copy(y, x);
+void ReduceScatter::cpu(Context& ctx) const {
+  group.comm != nullptr ? group.comm->reduce_scatter(y, x, label) : copy(ctx, y, x);
 }
 
 void AllGather::check() const { check_parts(name, x, y, group); }
 
 Cost AllGather::cost() const { return ring_cost(group, y, 1); }
 
-void AllGather::cpu(Context&) const {
-  group.comm != nullptr ? group.comm->all_gather(y, x, label) : copy(y, x);
+void AllGather::cpu(Context& ctx) const {
+  group.comm != nullptr ? group.comm->all_gather(y, x, label) : copy(ctx, y, x);
 }
 
 void AllToAll::check() const {
@@ -81,8 +80,8 @@ void AllToAll::check() const {
 
 Cost AllToAll::cost() const { return ring_cost(group, x, 1); }
 
-void AllToAll::cpu(Context&) const {
-  const auto to = rows_by_rank(sent, x, group), from = rows_by_rank(received, y, group);
+void AllToAll::cpu(Context& ctx) const {
+  const auto to = rows_by_rank(ctx, sent, x, group), from = rows_by_rank(ctx, received, y, group);
   const std::int64_t leaving = std::accumulate(to.begin(), to.end(), std::int64_t{0});
   const std::int64_t arriving = std::accumulate(from.begin(), from.end(), std::int64_t{0});
   HG_CHECK(leaving <= x.dim(0) && arriving <= y.dim(0),
@@ -91,7 +90,7 @@ void AllToAll::cpu(Context&) const {
   const ConstTensor source = x.rows(0, leaving);
   const Tensor target = y.rows(0, arriving);
   group.comm != nullptr ? group.comm->all_to_all(target, from, source, to, label)
-                        : copy(target, source);
+                        : copy(ctx, target, source);
 }
 
 }  // namespace hg

@@ -1,5 +1,6 @@
 // Collectives as ops: on the device that run() looks at, timed by the trace like any other, and
-// planned for by a meta run. In a group of one they do nothing, or copy.
+// planned for by a meta run. In a group of one they do nothing, or copy. The same host code serves
+// a GPU, whose communicators enqueue their work.
 #pragma once
 
 #include "dist/mesh.h"
@@ -24,6 +25,7 @@ struct AllReduce {
   void check() const;
   Cost cost() const;
   void cpu(Context& ctx) const;
+  void cuda(Context& ctx) const { cpu(ctx); }
 };
 
 /// y = this rank's part of the sum of every rank's x: the r-th of n equal parts of the first axis.
@@ -37,6 +39,7 @@ struct ReduceScatter {
   void check() const;
   Cost cost() const;
   void cpu(Context& ctx) const;
+  void cuda(Context& ctx) const { cpu(ctx); }
 };
 
 /// y = every rank's x, along the first axis.
@@ -50,11 +53,13 @@ struct AllGather {
   void check() const;
   Cost cost() const;
   void cpu(Context& ctx) const;
+  void cuda(Context& ctx) const { cpu(ctx); }
 };
 
 /// Rows for each rank of the group, in order, to that rank; y is what all ranks have for this one,
 /// by rank. Counts are [n, E] i32, whose rows are summed up; without them each rank gets as many.
 /// Rows of x behind the last one sent are left out, and rows of y behind the last are left alone.
+/// On a GPU the host waits for the counts: NCCL takes them from it.
 struct AllToAll {
   static constexpr std::string_view name = "all_to_all";
   Tensor y;              // [A, ...]
@@ -67,6 +72,7 @@ struct AllToAll {
   void check() const;
   Cost cost() const;
   void cpu(Context& ctx) const;
+  void cuda(Context& ctx) const { cpu(ctx); }
 };
 
 }  // namespace hg

@@ -5,8 +5,8 @@
 #include <numeric>
 #include <utility>
 
+#include "core/load_module.h"
 #include "dist/comm_reduce.h"
-#include "dist/load_module.h"
 #include "dist/nccl/greeting.h"
 #include "dist/nccl/process.h"
 #include "dist/rendezvous.h"

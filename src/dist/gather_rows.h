@@ -24,4 +24,13 @@ std::vector<Row> gather_rows(Comm& comm, std::span<const Row> own, std::string_v
   return all;
 }
 
+/// Each of the numbers summed over all ranks, in the order of ranks: the same bits on all of them.
+inline std::vector<double> sums_of_ranks(Comm& comm, std::span<const double> own,
+                                         std::string_view label) {
+  const std::vector<double> all = gather_rows<double>(comm, own, label);
+  std::vector<double> sums(own.size());
+  for (std::size_t i = 0; i < all.size(); ++i) sums[i % own.size()] += all[i];
+  return sums;
+}
+
 }  // namespace hg

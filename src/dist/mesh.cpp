@@ -35,6 +35,7 @@ double Mesh::waiting_seconds() const {
   for (const Group* group : {&world, &pipeline, &stage, &ends, &data, &context, &context_back,
                              &tensor, &replicas, &tokens, &expert, &expert_data})
     comms.insert(group->comm);
+  comms.insert(host);
   double sum = queue == nullptr ? 0 : queue->seconds().waiting;
   if (links != nullptr) sum += links->waiting_seconds();
   for (const Comm* comm : comms) sum += comm == nullptr ? 0 : comm->seconds();
@@ -63,16 +64,19 @@ Mesh Mesh::place(const MeshShape& shape, int rank) {
   return mesh;
 }
 
-MeshComms::MeshComms(Comm& world, const MeshShape& shape)
-    : mesh_(Mesh::place(shape, world.rank())) {
-  HG_CHECK(world.size() == shape.size(), "{} is {} ranks, but {} were started", shape.to_string(),
-           shape.size(), world.size());
+MeshComms::MeshComms(Comm& host, const MeshShape& shape, GpuWorlds gpus)
+    : mesh_(Mesh::place(shape, host.rank())), gpu_world_(std::move(gpus.world)) {
+  HG_CHECK(host.size() == shape.size(), "{} is {} ranks, but {} were started", shape.to_string(),
+           shape.size(), host.size());
   HG_CHECK(shape.stage_size() % shape.expert == 0,
            "the {} ranks of a stage of {} do not divide by expert = {}", shape.stage_size(),
            shape.to_string(), shape.expert);
-  if (world.size() == 1) return;
+  if (host.size() == 1) return;
+  Comm& world = gpu_world_ ? *gpu_world_ : host;
+  mesh_.host = &host;
   mesh_.world.comm = &world;
-  background_world_ = world.split(0, world.rank(), "world in the background");
+  background_world_ = gpu_world_ ? std::move(gpus.background_world)
+                                 : world.split(0, world.rank(), "world in the background");
   mesh_.world.background = background_world_.get();
   const int stage = mesh_.pipeline.rank, in_stage = mesh_.stage.rank;
   const auto color = [&](const Group& group) { return stage * shape.stage_size() + group.rank; };
@@ -101,7 +105,11 @@ MeshComms::MeshComms(Comm& world, const MeshShape& shape)
     links_ = std::make_unique<PipelineLinks>(*mesh_.pipeline.comm, *background_world_);
     mesh_.links = links_.get();
   }
-  queue_ = std::make_unique<CommQueue>(*background_world_);
+  if (gpu_world_) {
+    queue_ = std::make_unique<StreamQueue>(gpus.compute, gpus.background);
+  } else {
+    queue_ = std::make_unique<ThreadQueue>(*background_world_);
+  }
   mesh_.queue = queue_.get();
 }
 

@@ -33,6 +33,7 @@ struct Group {
 
 /// A rank's place. By default it is alone.
 struct Mesh {
+  Comm* host = nullptr;  // the world, for what lies in memory of the host; null for a rank alone
   Group world;
   Group pipeline;               // the stages, which hold different layers
   Group stage;                  // the ranks of this stage
@@ -58,11 +59,18 @@ struct Mesh {
   static Mesh place(const MeshShape& shape, int rank);
 };
 
+/// What ranks talk through that have their tensors on GPUs: the world twice, on two streams.
+struct GpuWorlds {
+  std::shared_ptr<GpuStream> compute, background;
+  std::unique_ptr<Comm> world, background_world;
+};
+
 /// Owns what the groups of a mesh talk through.
 class MeshComms {
  public:
-  /// Collective over `world`, which must outlive this. Throws if its size is not the shape's.
-  MeshComms(Comm& world, const MeshShape& shape);
+  /// Collective over `host`, which must outlive this. Throws if its size is not the shape's. With
+  /// `gpus`, tensors go through those.
+  MeshComms(Comm& host, const MeshShape& shape, GpuWorlds gpus = {});
 
   const Mesh& mesh() const { return mesh_; }
 
@@ -71,8 +79,9 @@ class MeshComms {
   void connect(Comm& world, Group& group, int color, const char* name);
 
   Mesh mesh_;
-  std::vector<std::unique_ptr<Comm>> comms_;
+  std::unique_ptr<Comm> gpu_world_;
   std::unique_ptr<Comm> background_world_;
+  std::vector<std::unique_ptr<Comm>> comms_;
   // Last: their threads use the comms.
   std::unique_ptr<PipelineLinks> links_;
   std::unique_ptr<CommQueue> queue_;

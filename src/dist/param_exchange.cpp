@@ -1,28 +1,30 @@
 // What a parameter store's ranks send each other: weights that become whole, gradients that are
 // summed, in the background where there is a queue.
-#include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "dist/param_store.h"
+#include "ops/elementwise.h"
 #include "ops/optimizer.h"
 
 namespace hg {
 namespace {
 
-void add_to(const Tensor& to, const Tensor& from) {
+/// to = from, or to += from: gradients. The queue's thread does by itself what would otherwise take
+/// threads from the one that computes.
+void take_in(Context& ctx, const Tensor& to, const Tensor& from, bool add) {
+  if (!add) return copy_values(ctx, to, from);
+  if (on_gpu(ctx)) {
+    const Shape row{1, to.numel()};
+    return run(ctx, Add{.y = to.view(row), .x = from.view(row)});
+  }
   auto* sum = to.as<float>();
   const auto* values = from.as<float>();
   for (std::int64_t i = 0; i < to.numel(); ++i) sum[i] += values[i];
 }
 
-void copy_to(const Tensor& to, const Tensor& from) {
-  std::copy_n(from.as<float>(), to.numel(), to.as<float>());
-}
-
 }  // namespace
 
-void ParamStore::in_background(CommQueue::Ticket& ticket, std::function<void()> call) {
+void ParamStore::in_background(CommQueue::Ticket& ticket, CommQueue::Call call) {
   ticket = mesh_.queue->submit(std::move(call));
 }
 
@@ -45,7 +47,7 @@ void ParamStore::gather_updated(Context& ctx) {
 
 void ParamStore::begin_gather(UnitId unit) {
   Unit& u = units_[static_cast<std::size_t>(unit)];
-  in_background(u.gathered, [this, &u] {
+  in_background(u.gathered, [this, &u](Context& background) {
     for (const Kind kind : {kWhole, kTensor, kExperts}) {
       const Flat& flat = u.flats[kind];
       if (flat.size == 0) continue;
@@ -58,7 +60,7 @@ void ParamStore::begin_gather(UnitId unit) {
       if (comm != nullptr) {
         comm->all_gather(whole, shard, u.name);
       } else if (flat.gathered) {
-        std::memcpy(whole.data(), shard.data(), static_cast<std::size_t>(shard.bytes()));
+        copy_values(background, whole, shard);
       }
     }
   });
@@ -96,7 +98,7 @@ void ParamStore::reduce(Context& ctx, UnitId unit, bool first, bool last) {
   if (!scattered && !last) return;
   Unit& u = units_[static_cast<std::size_t>(unit)];
   if (last) u.awaits_other_end = u.at_both_ends;
-  in_background(u.reduced, [this, &u, unit, first, scattered] {
+  in_background(u.reduced, [this, &u, unit, first, scattered](Context& background) {
     sum_partial(unit);
     for (const Kind kind : {kWhole, kTensor, kExperts}) {
       const Flat& flat = u.flats[kind];
@@ -108,7 +110,7 @@ void ParamStore::reduce(Context& ctx, UnitId unit, bool first, bool last) {
       } else if (comm != nullptr) {
         comm->reduce_scatter(own(whole, kind), whole, u.name);
       }
-      if (scattered) (first ? copy_to : add_to)(flat.gradient, own(whole, kind));
+      if (scattered) take_in(background, flat.gradient, own(whole, kind), !first);
     }
   });
 }

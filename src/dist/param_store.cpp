@@ -22,9 +22,8 @@ std::int64_t total(const ParamSpec& spec) {
 }
 
 /// Draws what this rank has of a parameter.
-void draw(const ParamState& state, const Mesh& mesh, std::uint64_t seed) {
+void draw(const ParamState& state, const Mesh& mesh, std::uint64_t seed, float* values) {
   const RandomStream stream(seed, state.spec.name);
-  auto* values = state.master.as<float>();
   constexpr std::int64_t kGrain = 1 << 14;
   for_state_runs(mesh, state, [&](const ShardRun& run) {
     for_parts(state.spec, [&](const ParamSpec::Part& part, std::int64_t begin, std::int64_t end) {
@@ -94,10 +93,13 @@ void ParamStore::allocate_buffers(Device device) {
   if (device == Device::meta || buffers_.empty()) return;
   const std::size_t bytes = buffers_arena_.high_water();
   buffers_arena_.release(0);
-  buffers_arena_.reserve(bytes);
+  buffers_arena_.reserve(bytes, gpu_);
   place(buffers_arena_);
-  for (const Buffer& buffer : buffers_)
-    std::memset(buffer.values.data(), 0, static_cast<std::size_t>(buffer.values.bytes()));
+  for (const Buffer& buffer : buffers_) {
+    const auto size = static_cast<std::size_t>(buffer.values.bytes());
+    gpu_ ? gpu_->zero(buffer.values.data(), size)
+         : static_cast<void>(std::memset(buffer.values.data(), 0, size));
+  }
 }
 
 void ParamStore::lay_out(Arena& arena, Device device, DType dtype, Tensor Flat::*member,
@@ -124,7 +126,7 @@ void ParamStore::lay_out(Arena& arena, Device device, DType dtype, Tensor Flat::
       sum += n;
     }
   });
-  if (device != Device::meta) arena.reserve(static_cast<std::size_t>(sum * size_of(dtype)));
+  if (device != Device::meta) arena.reserve(static_cast<std::size_t>(sum * size_of(dtype)), gpu_);
   Tensor places[2][kKinds];
   each([&](std::size_t u, Kind kind, Flat& flat, std::int64_t n) {
     Tensor* shared = taking_turns && units_[u].recurring ? &places[turn_of(u)][kind] : nullptr;
@@ -137,8 +139,10 @@ void ParamStore::lay_out(Arena& arena, Device device, DType dtype, Tensor Flat::
   });
 }
 
-void ParamStore::allocate(Device device, DType compute, Purpose purpose) {
+void ParamStore::allocate(Device device, DType compute, Purpose purpose,
+                          const std::shared_ptr<GpuStream>& gpu) {
   compute_ = compute;
+  gpu_ = gpu;
   for (Unit& unit : units_) {
     for (const Kind kind : {kWhole, kTensor, kExperts}) {
       std::int64_t& size = unit.flats[kind].size;
@@ -172,7 +176,16 @@ void ParamStore::allocate(Device device, DType compute, Purpose purpose) {
 }
 
 void ParamStore::initialize(std::uint64_t seed) {
-  for (const ParamState& state : states()) draw(state, mesh_, seed);
+  std::vector<float> drawn;
+  for (const ParamState& state : states()) {
+    if (!gpu_) {
+      draw(state, mesh_, seed, state.master.as<float>());
+      continue;
+    }
+    drawn.resize(static_cast<std::size_t>(state.master.numel()));
+    draw(state, mesh_, seed, drawn.data());
+    gpu_->upload(state.master.data(), drawn.data(), drawn.size() * sizeof(float));
+  }
 }
 
 Gradients ParamStore::gradients(UnitId unit, bool accumulate) {

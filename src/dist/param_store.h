@@ -122,8 +122,9 @@ class ParamStore {
   /// What is kept beside the working weights.
   enum class Purpose { inference, training };
   /// Lays all units out, in `compute` precision. On Device::meta nothing but addresses is handed
-  /// out.
-  void allocate(Device device, DType compute, Purpose purpose);
+  /// out; on Device::cuda it is memory of `gpu`.
+  void allocate(Device device, DType compute, Purpose purpose,
+                const std::shared_ptr<GpuStream>& gpu = nullptr);
   /// Draws initial values by (seed, name, index): the same for every topology and thread count.
   void initialize(std::uint64_t seed);
 
@@ -222,7 +223,7 @@ class ParamStore {
                bool taking_turns);
   void allocate_buffers(Device device);
   void begin_gather(UnitId unit);
-  void in_background(CommQueue::Ticket& ticket, std::function<void()> call);
+  void in_background(CommQueue::Ticket& ticket, CommQueue::Call call);
   void sum_partial(UnitId unit) const;
 
   Mesh mesh_;
@@ -233,6 +234,7 @@ class ParamStore {
   std::vector<Unit> units_;
   std::vector<Buffer> buffers_;
   UnitId turns_[2] = {-1, -1};  // the units that are whole in the memory they take turns in
+  std::shared_ptr<GpuStream> gpu_;  // whose memory it is; null: the host's
   DType compute_ = DType::f32;
   Arena working_{"weights"}, master_{"master weights"}, gradients_{"gradients"}, m_{"adam m"},
       v_{"adam v"}, moment_{"weights at work"}, unreduced_{"gradients at work"},

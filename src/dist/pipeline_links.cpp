@@ -20,13 +20,13 @@ PipelineLinks::PipelineLinks(Comm& stages, Comm& world) {
       if (sends) links_[way].out = std::move(comm);
       if (receives) links_[way].in = std::move(comm);
     }
-    links_[way].queue = std::make_unique<CommQueue>(world);
+    links_[way].queue = std::make_unique<ThreadQueue>(world);
   }
 }
 
 CommQueue::Ticket PipelineLinks::send(Way way, const ConstTensor& x, std::string_view label) {
-  return links_[way].queue->submit(
-      [out = links_[way].out.get(), x, name = std::string(label)] { out->send(x, 1, name); });
+  return links_[way].queue->submit([out = links_[way].out.get(), x, name = std::string(label)](
+                                       Context&) { out->send(x, 1, name); });
 }
 
 void PipelineLinks::wait(Way way, CommQueue::Ticket ticket) { links_[way].queue->wait(ticket); }

@@ -41,16 +41,26 @@ RouterRecord make_router_record(const MoeConfig& config, Arena& arena) {
 }
 
 /// All tensors that a layer has.
-std::vector<Tensor> results_of(const Instruments::Layer& layer) {
-  std::vector<Tensor> all = {layer.gate_heads,        layer.gate_histogram,
-                             layer.gate_tokens,       layer.first_token,
-                             layer.entropy,           layer.sdpa,
-                             layer.gated_from,        layer.gated,
-                             layer.branch[0],         layer.branch[1],
-                             layer.stream[0],         layer.stream[1],
-                             layer.router.loads,      layer.router.probability_sums,
-                             layer.router.statistics, layer.router.dropped};
-  std::erase_if(all, [](const Tensor& tensor) { return !tensor; });
+std::vector<Tensor*> results_of(Instruments::Layer& layer) {
+  RouterRecord& router = layer.router;
+  std::vector<Tensor*> all = {&layer.gate_heads,
+                              &layer.gate_histogram,
+                              &layer.gate_tokens,
+                              &layer.first_token,
+                              &layer.entropy,
+                              &layer.sdpa,
+                              &layer.gated_from,
+                              &layer.gated,
+                              &layer.branch[0],
+                              &layer.branch[1],
+                              &layer.stream[0],
+                              &layer.stream[1],
+                              &layer.map,
+                              &router.loads,
+                              &router.statistics,
+                              &router.dropped,
+                              &router.probability_sums};
+  std::erase_if(all, [](const Tensor* tensor) { return !*tensor; });
   return all;
 }
 
@@ -104,14 +114,33 @@ Instruments::Instruments(const ModelConfig& config, std::int64_t tokens, Arena& 
   }
 }
 
-void Instruments::gather_stages() const {
+void Instruments::fetch(const Context& ctx) {
+  if (!on_gpu(ctx)) return;
+  fetched_ = layers_;
+  std::size_t bytes = 0;
+  for (Layer& layer : fetched_) {
+    for (const Tensor* result : results_of(layer))
+      bytes += static_cast<std::size_t>(result->bytes());
+  }
+  memory_.resize(bytes);
+  std::byte* to = memory_.data();
+  for (Layer& layer : fetched_) {
+    for (Tensor* result : results_of(layer)) {
+      load_values(ctx, to, *result);
+      *result = Tensor(to, result->dtype(), result->shape());
+      to += result->bytes();
+    }
+  }
+}
+
+void Instruments::gather_stages() {
   if (stages_.comm == nullptr) return;
   const int parts = stages_.size * chunks_;
   for (int part = 0; part < parts; ++part) {
     const auto [first, last] = layers_of_part(std::ssize(layers_), part, parts);
     for (std::int64_t i = first; i < last; ++i) {
-      for (const Tensor& result : results_of(layers_[static_cast<std::size_t>(i)]))
-        stages_.comm->broadcast(result, part % stages_.size, "a look");
+      for (const Tensor* result : results_of(layers_[static_cast<std::size_t>(i)]))
+        stages_.comm->broadcast(*result, part % stages_.size, "a look");
     }
   }
 }

@@ -84,15 +84,20 @@ class Instruments {
   void see_router(Context& ctx, std::size_t layer, const RouterView& view) const;
 
   /// What pipeline stages have seen of their layers, for all of them. Collective.
-  void gather_stages() const;
+  void gather_stages();
 
-  const std::vector<Layer>& layers() const { return layers_; }
+  /// From a GPU, where passes leave what they see, to where the host can read it.
+  void fetch(const Context& ctx);
+  /// For the host to read; after fetch.
+  const std::vector<Layer>& layers() const { return fetched_.empty() ? layers_ : fetched_; }
 
  private:
   InstrumentJoin join_;
   Group stages_;
   int chunks_;  // of each stage
   std::vector<Layer> layers_;
+  std::vector<Layer> fetched_;     // the same in memory of the host; none on the processor
+  std::vector<std::byte> memory_;  // of fetched_
 };
 
 /// The instruments of one layer; empty if nobody looks.

@@ -35,11 +35,17 @@ std::vector<Transformer::Chunk> Transformer::make_chunks(ParamStore& store) cons
   return chunks;
 }
 
-void Transformer::make_tables(Device device, Arena& arena) {
+void Transformer::make_tables(const Context& ctx, Arena& arena) {
   const Shape shape{config_.max_position_embeddings, config_.rotary_dim() / 2};
   rope_ = {.cos = arena.allocate("rope table", DType::f32, shape),
            .sin = arena.allocate("rope table", DType::f32, shape)};
-  if (device != Device::meta) fill_rope_table(rope_.cos, rope_.sin, config_.rope_theta);
+  if (ctx.device == Device::meta) return;
+  if (!on_gpu(ctx)) return fill_rope_table(rope_.cos, rope_.sin, config_.rope_theta);
+  std::vector<float> cos(static_cast<std::size_t>(shape.numel())), sin(cos.size());
+  fill_rope_table({cos.data(), DType::f32, shape}, {sin.data(), DType::f32, shape},
+                  config_.rope_theta);
+  store_values(ctx, rope_.cos, cos.data());
+  store_values(ctx, rope_.sin, sin.data());
 }
 
 Tensor Transformer::make_stream(Arena& arena, std::string_view label, std::int64_t tokens) const {

@@ -43,7 +43,7 @@ class Transformer {
   Transformer(const ModelConfig& config, ParamStore& store);
 
   /// Makes the RoPE table, from an arena that outlives the model.
-  void make_tables(Device device, Arena& arena);
+  void make_tables(const Context& ctx, Arena& arena);
 
   int chunks() const { return static_cast<int>(chunks_.size()); }
   /// Whether the model begins with this chunk, and whether it ends with it.

@@ -4,6 +4,8 @@
 //   void check() const;                       shapes and element types; throws hg::Error
 //   Cost cost() const;                        work, from shapes alone
 //   void cpu(Context&) const;                 the CPU body
+//   void cuda(Context&) const;                on a GPU, if that is host code; most ops have a kernel
+//                                             in ops/cuda instead, which the stream finds by name
 //
 // Forward and backward of an op are two structs, siblings in one header. Conventions, held
 // everywhere:
@@ -49,9 +51,9 @@ void run(Context& ctx, const Op& op) {
       break;
     case Device::cuda:
       if constexpr (OnCuda<Op>) return op.cuda(ctx);
-      break;
+      return ctx.gpu->run(Op::name, &op, ctx);
   }
-  fail("{} has no body for this device in this build", Op::name);
+  fail("{} has no body for this device", Op::name);
 }
 
 }  // namespace hg

@@ -36,36 +36,37 @@ struct WholeTensors {
 /// One tensor from all ranks: `fill` writes this rank's part of it, into zeros. Collective; all
 /// ranks but rank 0 get none.
 template <class Fill>
-void put_together(const Group& world, std::string name, const Shape& shape, WholeTensors& result,
+void put_together(Comm* host, std::string name, const Shape& shape, WholeTensors& result,
                   Fill&& fill) {
   auto memory = std::make_unique<float[]>(static_cast<std::size_t>(shape.numel()));
   fill(memory.get());
   const Tensor whole(memory.get(), DType::f32, shape);
-  world.comm->all_reduce(whole, Reduce::sum, "checkpoint");
-  if (world.rank > 0) return;
+  if (host != nullptr) host->all_reduce(whole, Reduce::sum, "checkpoint");
+  if (host != nullptr && host->rank() > 0) return;
   result.tensors.push_back({std::move(name), whole});
   result.memory.push_back(std::move(memory));
 }
 
 /// Every parameter's `member` as it is over all ranks; `model` declares it whole.
-WholeTensors whole_tensors(const ParamStore& model, const ParamStore& store,
-                           std::string_view suffix, Tensor ParamState::*member) {
+WholeTensors whole_tensors(const RunModel& run, std::string_view suffix,
+                           Tensor ParamState::*member) {
   WholeTensors result;
-  const Group& world = store.mesh().world;
+  const ParamStore& store = run.store;
+  Comm* host = store.mesh().host;
   const auto states = store.states();
-  for (const ParamSpec& spec : model.specs()) {
+  for (const ParamSpec& spec : run.whole->specs()) {
     const std::string name = spec.name + std::string(suffix);
     const auto state = std::ranges::find_if(
         states, [&](const ParamState& own) { return own.spec.name == spec.name; });
-    if (world.comm == nullptr) {
+    if (host == nullptr && !on_gpu(run.ctx)) {
       result.tensors.push_back({name, ((*state).*member).view(spec.shape)});
       continue;
     }
-    put_together(world, name, spec.shape, result, [&](float* whole) {
+    put_together(host, name, spec.shape, result, [&](float* whole) {
       if (state == states.end() || !state->counts) return;
-      const auto* values = ((*state).*member).as<float>();
-      for_state_runs(store.mesh(), *state, [&](const ShardRun& run) {
-        std::copy_n(values + run.begin, run.count, whole + run.whole);
+      const HostValues<float> values(run.ctx, (*state).*member);
+      for_state_runs(store.mesh(), *state, [&](const ShardRun& part) {
+        std::copy_n(values.data() + part.begin, part.count, whole + part.whole);
       });
     });
   }
@@ -73,20 +74,21 @@ WholeTensors whole_tensors(const ParamStore& model, const ParamStore& store,
 }
 
 /// What the model holds beside parameters, the same on all ranks of a stage.
-WholeTensors saved_buffers(const ParamStore& model, const ParamStore& store) {
+WholeTensors saved_buffers(const RunModel& run) {
   WholeTensors result;
+  const ParamStore& store = run.store;
   const Mesh& mesh = store.mesh();
-  for (const Buffer& buffer : model.buffers()) {
+  for (const Buffer& buffer : run.whole->buffers()) {
     if (!buffer.spec.saved) continue;
     const auto own = std::ranges::find_if(
         store.buffers(), [&](const Buffer& other) { return other.spec.name == buffer.spec.name; });
-    if (mesh.world.comm == nullptr) {
+    if (mesh.host == nullptr && !on_gpu(run.ctx)) {
       result.tensors.push_back({buffer.spec.name, own->values});
       continue;
     }
-    put_together(mesh.world, buffer.spec.name, buffer.spec.shape, result, [&](float* whole) {
+    put_together(mesh.host, buffer.spec.name, buffer.spec.shape, result, [&](float* whole) {
       if (own != store.buffers().end() && mesh.stage.rank == 0)
-        std::copy_n(own->values.as<float>(), own->values.numel(), whole);
+        load_values(run.ctx, whole, own->values);
     });
   }
   return result;
@@ -103,6 +105,15 @@ ConstTensor find_tensor(const SafetensorsFile& file, const fs::path& path, const
   return tensor.view({tensor.numel()});
 }
 
+/// Values of a file, converted between f32 and bf16, to where the context computes.
+void take_values(Context& ctx, const Tensor& to, const ConstTensor& from) {
+  if (!on_gpu(ctx)) return run(ctx, Cast{.y = to, .x = from});
+  Context host;
+  std::vector<std::byte> converted(static_cast<std::size_t>(to.bytes()));
+  run(host, Cast{.y = Tensor(converted.data(), to.dtype(), to.shape()), .x = from});
+  store_values(ctx, to, converted.data());
+}
+
 /// Reads what this rank holds of a parameter, converting between f32 and bf16.
 void read_state(const SafetensorsFile& file, const fs::path& path, const std::string& suffix,
                 const ParamStore& store, const ParamState& state, const Tensor& to, Context& ctx) {
@@ -110,8 +121,8 @@ void read_state(const SafetensorsFile& file, const fs::path& path, const std::st
       find_tensor(file, path, state.spec.name + suffix,
                   whole_shape(store.mesh(), state.spec.split, state.spec.shape));
   for_state_runs(store.mesh(), state, [&](const ShardRun& part) {
-    run(ctx, Cast{.y = to.slice(0, part.begin, part.begin + part.count),
-                  .x = whole.slice(0, part.whole, part.whole + part.count)});
+    take_values(ctx, to.slice(0, part.begin, part.begin + part.count),
+                whole.slice(0, part.whole, part.whole + part.count));
   });
 }
 
@@ -119,13 +130,12 @@ void read_state(const SafetensorsFile& file, const fs::path& path, const std::st
 
 fs::path save_checkpoint(const fs::path& folder, const RunModel& run, const TrainState& state,
                          const RunConfig& config, std::int64_t keep) {
-  const ParamStore& store = run.store;
-  auto model = whole_tensors(*run.whole, store, "", &ParamState::master);
-  const auto m = whole_tensors(*run.whole, store, ".m", &ParamState::m);
-  const auto v = whole_tensors(*run.whole, store, ".v", &ParamState::v);
-  const auto buffers = saved_buffers(*run.whole, store);
+  auto model = whole_tensors(run, "", &ParamState::master);
+  const auto m = whole_tensors(run, ".m", &ParamState::m);
+  const auto v = whole_tensors(run, ".v", &ParamState::v);
+  const auto buffers = saved_buffers(run);
   const fs::path name = fmt::format("{}{:08}", kPrefix, state.step);
-  if (store.mesh().world.rank > 0) return folder / name;
+  if (run.store.mesh().world.rank > 0) return folder / name;
 
   const fs::path temporary = folder / fmt::format("tmp-{}-{}", name.string(), getpid());
   std::error_code error;
@@ -179,8 +189,8 @@ TrainState load_checkpoint(const fs::path& checkpoint, RunModel& run) {
   }
   for (const Buffer& buffer : store.buffers()) {
     if (!buffer.spec.saved) continue;
-    hg::run(ctx, Cast{.y = buffer.values.view({buffer.values.numel()}),
-                      .x = find_tensor(model, model_path, buffer.spec.name, buffer.spec.shape)});
+    take_values(ctx, buffer.values.view({buffer.values.numel()}),
+                find_tensor(model, model_path, buffer.spec.name, buffer.spec.shape));
   }
   if (states.front().m) {
     const SafetensorsFile moments(moments_path);

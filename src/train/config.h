@@ -11,8 +11,9 @@
 
 namespace hg {
 
-/// Element type of weights in use and activations. automatic: bf16 where the processor multiplies
-/// it faster than f32 (AMX), else f32. Master weights, gradients and moments are f32 always.
+/// Element type of weights in use and activations. automatic: bf16 on a GPU, and where the
+/// processor multiplies it faster than f32 (AMX), else f32. Master weights, gradients and moments
+/// are f32 always.
 enum class Precision { automatic, f32, bf16 };
 /// What to do with a run folder that already holds a checkpoint.
 enum class Resume { automatic, must, never };
@@ -21,6 +22,11 @@ template <>
 struct EnumNames<Precision> {
   static constexpr std::pair<Precision, std::string_view> values[] = {
       {Precision::automatic, "auto"}, {Precision::f32, "f32"}, {Precision::bf16, "bf16"}};
+};
+template <>
+struct EnumNames<Device> {
+  static constexpr std::pair<Device, std::string_view> values[] = {{Device::cpu, "cpu"},
+                                                                   {Device::cuda, "cuda"}};
 };
 template <>
 struct EnumNames<Resume> {
@@ -44,6 +50,7 @@ struct TrainingConfig {
   double max_grad_norm = 1;
   double z_loss = 0;
   std::int64_t seed = 1;
+  Device device = Device::cpu;
   Precision precision = Precision::automatic;
   Recompute recompute = Recompute::none;
   std::int64_t threads = 0;
@@ -58,7 +65,9 @@ struct TrainingConfig {
     f("max_grad_norm", max_grad_norm, "the gradient's norm is clipped to this", positive);
     f("z_loss", z_loss, "coefficient of the mean squared logsumexp of the logits", at_least(0.0));
     f("seed", seed, "of initial weights and sample order", at_least(0));
-    f("precision", precision, "of weights in use and activations; auto: bf16 with AMX, else f32");
+    f("device", device, "what computes: cpu, or cuda, a GPU for each rank");
+    f("precision", precision,
+      "of weights in use and activations; auto: bf16 on a GPU and with AMX, else f32");
     f("recompute", recompute, "what backward makes again instead of keeping");
     f("threads", threads, "CPU threads; 0: one per core", at_least(0));
     f("replica_check_interval", replica_check_interval,

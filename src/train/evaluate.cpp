@@ -41,8 +41,8 @@ Evaluation evaluate(RunModel& run, const TokenLosses& losses, const TokenFile& f
   const auto add = [&](Loader& loader, std::int64_t batches, bool counts) {
     for (std::int64_t i = 0; i < batches; ++i) {
       const HostBatch& batch = loader.next();
-      infer_batch(run, batch.view(), losses);
-      if (counts && mesh.last_stage()) own[0].add(loss_of(batch, losses));
+      infer_batch(run, run.batches.front().put(run.ctx, batch), losses);
+      if (counts && mesh.last_stage()) own[0].add(loss_of(run.ctx, batch, losses));
     }
   };
   Loader shared(file, load(0, mesh.data.rank, mesh.data.size));

@@ -29,7 +29,7 @@ void ForwardModel::lay_out(const RunConfig& config, std::int64_t tokens,
                            const std::optional<InstrumentOptions>& look) {
   run.store.allocate(run.ctx.device, compute_dtype(config.training.precision, run.ctx.cpu),
                      ParamStore::Purpose::inference);
-  run.model.make_tables(run.ctx.device, run.tables);
+  run.model.make_tables(run.ctx, run.tables);
   losses = allocate_losses(run.tables, tokens);
   if (look) instruments.emplace(config.model, tokens, run.tables, *look);
 }

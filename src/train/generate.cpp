@@ -59,7 +59,7 @@ Generator::Generator(const ModelConfig& config, DType dtype, const CpuInfo& cpu)
 
   RunModel meta(config, Device::meta, cpu);
   meta.store.allocate(Device::meta, dtype, ParamStore::Purpose::inference);
-  meta.model.make_tables(Device::meta, meta.tables);
+  meta.model.make_tables(meta.ctx, meta.tables);
   const std::int64_t chunk = std::min(kPromptChunk, config.max_position_embeddings);
   const Tensor ids = meta.data.allocate("ids", DType::i32, {chunk});
   Arena caches("caches");
@@ -72,7 +72,7 @@ Generator::Generator(const ModelConfig& config, DType dtype, const CpuInfo& cpu)
   run_->tables.reserve(meta.tables.high_water());
   cache_memory_.reserve(caches.high_water());
   run_->store.allocate(Device::cpu, dtype, ParamStore::Purpose::inference);
-  run_->model.make_tables(Device::cpu, run_->tables);
+  run_->model.make_tables(run_->ctx, run_->tables);
   logits_ = run_->tables.allocate("logits", dtype, logits);
   caches_ = make_caches(cache_memory_, config, dtype);
 }

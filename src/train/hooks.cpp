@@ -103,7 +103,8 @@ void RankTimesHook::after_step(Trainer& trainer, const StepResult& result) {
   const Group& world = trainer.model().store.mesh().world;
   const auto steps = static_cast<double>(steps_);
   const float working = static_cast<float>((seconds_ - waiting_) / steps);
-  const auto all = gather_rows<float>(*world.comm, {&working, 1}, "step times");
+  const auto all =
+      gather_rows<float>(*trainer.model().store.mesh().host, {&working, 1}, "step times");
   if (world.rank == 0) {
     std::vector<float> sorted = all;
     std::ranges::sort(sorted);

@@ -1,5 +1,8 @@
 #include "train/micro_batch_loss.h"
 
+#include <span>
+#include <utility>
+
 #include "dist/gather_rows.h"
 
 namespace hg {
@@ -10,23 +13,69 @@ void MicroBatchLoss::add(const MicroBatchLoss& other) {
   targets += other.targets;
 }
 
-MicroBatchLoss loss_of(const HostBatch& batch, const TokenLosses& losses) {
-  const auto* loss = losses.loss.as<float>();
-  const auto* lse = losses.lse.as<float>();
+namespace {
+
+MicroBatchLoss sum_over(std::span<const std::int32_t> targets, const float* loss,
+                        const float* lse) {
   MicroBatchLoss sums;
-  for (std::size_t t = 0; t < batch.targets.size(); ++t) {
-    if (batch.targets[t] < 0) continue;
+  for (std::size_t t = 0; t < targets.size(); ++t) {
+    if (targets[t] < 0) continue;
     sums.add(
         {.loss = double{loss[t]}, .squared_lse = double{lse[t]} * double{lse[t]}, .targets = 1});
   }
   return sums;
 }
 
+}  // namespace
+
+MicroBatchLoss loss_of(const Context& ctx, const HostBatch& batch, const TokenLosses& losses) {
+  const HostValues<float> loss(ctx, losses.loss), lse(ctx, losses.lse);
+  return sum_over(batch.targets, loss.data(), lse.data());
+}
+
+StepLosses::StepLosses(const Context& ctx, Arena& arena, std::int64_t tokens,
+                       std::int64_t micro_batches)
+    : sums_(static_cast<std::size_t>(micro_batches)) {
+  const Device device = ctx.device == Device::meta ? ctx.plans_for : ctx.device;
+  const std::int64_t rooms = device == Device::cuda ? micro_batches : 1;
+  values_ = arena.allocate("token losses", DType::f32, {rooms, 2, tokens});
+  if (device == Device::cuda) targets_.resize(sums_.size());
+}
+
+TokenLosses StepLosses::room(std::int64_t micro_batch) const {
+  const Tensor its =
+      values_.dim(0) > 1 ? values_.rows(micro_batch, micro_batch + 1) : values_.rows(0, 1);
+  const Shape row{values_.dim(2)};
+  return {.loss = its.slice(1, 0, 1).view(row), .lse = its.slice(1, 1, 2).view(row)};
+}
+
+void StepLosses::written(const Context& ctx, std::int64_t micro_batch, const HostBatch& batch) {
+  const auto i = static_cast<std::size_t>(micro_batch);
+  if (on_gpu(ctx)) {
+    targets_[i] = batch.targets;
+  } else {
+    sums_[i] = loss_of(ctx, batch, room(micro_batch));
+  }
+}
+
+std::vector<MicroBatchLoss> StepLosses::take(const Context& ctx) {
+  if (on_gpu(ctx)) {
+    copy_.resize(static_cast<std::size_t>(values_.numel()));
+    load_values(ctx, copy_.data(), values_);
+    const std::int64_t tokens = values_.dim(2);
+    for (std::size_t i = 0; i < targets_.size(); ++i) {
+      const float* loss = copy_.data() + static_cast<std::int64_t>(i) * 2 * tokens;
+      sums_[i] = sum_over(std::exchange(targets_[i], {}), loss, loss + tokens);
+    }
+  }
+  return std::exchange(sums_, std::vector<MicroBatchLoss>(sums_.size()));
+}
+
 std::vector<MicroBatchLoss> losses_of_all_ranks(const Mesh& mesh,
                                                 const std::vector<MicroBatchLoss>& own) {
   const Group& world = mesh.world;
   if (world.size == 1) return own;
-  const auto all = gather_rows<MicroBatchLoss>(*world.comm, own, "losses");
+  const auto all = gather_rows<MicroBatchLoss>(*mesh.host, own, "losses");
   const std::size_t n = own.size();
   std::vector<MicroBatchLoss> whole(n * static_cast<std::size_t>(mesh.data.size));
   for (int rank = 0; rank < world.size; ++rank) {

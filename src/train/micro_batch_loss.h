@@ -16,7 +16,29 @@ struct MicroBatchLoss {
   void add(const MicroBatchLoss& other);
 };
 
-MicroBatchLoss loss_of(const HostBatch& batch, const TokenLosses& losses);
+/// Waits until the losses are there, if a GPU makes them.
+MicroBatchLoss loss_of(const Context& ctx, const HostBatch& batch, const TokenLosses& losses);
+
+/// The losses of the micro-batches of a step, as they come. The processor's are summed up at once,
+/// in room for one micro-batch; a GPU has room for all of them, so that the host waits once a step.
+class StepLosses {
+ public:
+  /// A meta run takes what the device needs that it plans for.
+  StepLosses(const Context& ctx, Arena& arena, std::int64_t tokens, std::int64_t micro_batches);
+
+  /// Where a micro-batch's losses are to be written.
+  TokenLosses room(std::int64_t micro_batch) const;
+  /// They are, or will be by what is in the GPU's stream.
+  void written(const Context& ctx, std::int64_t micro_batch, const HostBatch& batch);
+  /// All losses of the step; zero where nothing was written. Begins the next step.
+  std::vector<MicroBatchLoss> take(const Context& ctx);
+
+ private:
+  Tensor values_;  // [micro-batches with room, 2, T]: losses, and logsumexp
+  std::vector<MicroBatchLoss> sums_;
+  std::vector<std::vector<std::int32_t>> targets_;  // of micro-batches that a GPU works on
+  std::vector<float> copy_;                         // of a GPU's values
+};
 
 /// The losses of every rank's micro-batches, as many on each rank; a rank without the head has
 /// zeros. They come by rank of the data axis, with the same bits on every rank. Collective.

@@ -40,49 +40,50 @@ MicroBatches::MicroBatches(const RunConfig& config, RunModel& run)
       slots_(static_cast<std::size_t>(schedule_.slots)),
       batches_(static_cast<std::size_t>(schedule_.batches),
                HostBatch(micro_batch_tokens(config.training, mesh_))),
-      losses_(allocate_losses(run.tables, micro_batch_tokens(config.training, mesh_))) {}
+      views_(batches_.size()),
+      losses_(run.ctx, run.tables, micro_batch_tokens(config.training, mesh_), micro_batches_) {}
 
 MicroBatches::~MicroBatches() {
   if (mesh_.links != nullptr) mesh_.links->leave(exceptions_);
 }
 
 std::vector<MicroBatchLoss> MicroBatches::step(Loader& loader, const Instruments* instruments) {
-  std::vector<MicroBatchLoss> losses(static_cast<std::size_t>(micro_batches_));
   loaded_ = 0;
   data_seconds_ = 0;
   run_.model.begin_step(run_.ctx);
   for (const PipelineAction& action : schedule_.actions) {
     const UseSlot slot(run_, action.slot);
-    const HostBatch& batch = batch_of(action.micro_batch, loader);
+    const std::size_t place = load(action.micro_batch, loader);
     const bool looks = action.micro_batch == 0 && instruments != nullptr;
     if (action.pass == PipelineAction::Pass::forward) {
       if (looks && action.chunk == 0) seen_tokens_ = loader.whole().tokens;  // loaded just now
-      forward(action, batch, looks ? instruments : nullptr);
+      forward(action, views_[place], looks ? instruments : nullptr);
     } else {
-      backward(action, batch);
+      backward(action, views_[place]);
       if (run_.model.ends(action.chunk))
-        losses[static_cast<std::size_t>(action.micro_batch)] = loss_of(batch, losses_);
+        losses_.written(run_.ctx, action.micro_batch, batches_[place]);
     }
   }
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const UseSlot slot(run_, static_cast<int>(i));
     finish(slots_[i]);
   }
-  return losses;
+  return losses_.take(run_.ctx);
 }
 
-const HostBatch& MicroBatches::batch_of(int micro_batch, Loader& loader) {
-  HostBatch& batch = batches_[static_cast<std::size_t>(micro_batch) % batches_.size()];
+std::size_t MicroBatches::load(int micro_batch, Loader& loader) {
+  const std::size_t place = static_cast<std::size_t>(micro_batch) % batches_.size();
   if (micro_batch == loaded_) {
     const auto start = Clock::now();
-    batch = loader.next();
+    batches_[place] = loader.next();
     data_seconds_ += seconds_since(start);
+    views_[place] = run_.batches[place].put(run_.ctx, batches_[place]);
     ++loaded_;
   }
-  return batch;
+  return place;
 }
 
-void MicroBatches::forward(const PipelineAction& action, const HostBatch& batch,
+void MicroBatches::forward(const PipelineAction& action, const Batch& batch,
                            const Instruments* instruments) {
   Context& ctx = run_.ctx;
   Slot& slot = slots_[static_cast<std::size_t>(action.slot)];
@@ -90,28 +91,28 @@ void MicroBatches::forward(const PipelineAction& action, const HostBatch& batch,
   const std::string label = fmt::format("micro-batch {}", action.micro_batch);
   Tensor x;
   if (!run_.model.begins(action.chunk)) {
-    x = run_.model.make_stream(ctx.activations, "stream of a chunk", std::ssize(batch.tokens));
+    x = run_.model.make_stream(ctx.activations, "stream of a chunk", batch.tokens.dim(0));
     mesh_.links->receive(PipelineLinks::kActivations, x, label);
   }
-  const Tensor y = run_.model.forward(ctx, action.chunk, batch.view(), x,
-                                      config_.training.recompute, slot.flight, instruments);
+  const Tensor y = run_.model.forward(ctx, action.chunk, batch, x, config_.training.recompute,
+                                      slot.flight, instruments);
   if (y)
     slot.sent[PipelineLinks::kActivations] =
         mesh_.links->send(PipelineLinks::kActivations, y, label);
 }
 
-void MicroBatches::backward(const PipelineAction& action, const HostBatch& batch) {
+void MicroBatches::backward(const PipelineAction& action, const Batch& batch) {
   Context& ctx = run_.ctx;
   Slot& slot = slots_[static_cast<std::size_t>(action.slot)];
   const std::string label = fmt::format("micro-batch {}", action.micro_batch);
-  const Tensor d = run_.model.make_stream(ctx.activations, "d stream", std::ssize(batch.tokens));
+  const Tensor d = run_.model.make_stream(ctx.activations, "d stream", batch.tokens.dim(0));
   if (!run_.model.ends(action.chunk)) mesh_.links->receive(PipelineLinks::kGradients, d, label);
-  run_.model.backward(ctx, action.chunk, batch.view(),
+  run_.model.backward(ctx, action.chunk, batch,
                       {.recompute = config_.training.recompute,
                        .z_loss = static_cast<float>(config_.training.z_loss),
                        .micro = {.first = action.micro_batch == 0,
                                  .last = action.micro_batch + 1 == micro_batches_}},
-                      slot.flight, losses_, d);
+                      slot.flight, losses_.room(action.micro_batch), d);
   if (!run_.model.begins(action.chunk))
     slot.sent[PipelineLinks::kGradients] = mesh_.links->send(PipelineLinks::kGradients, d, label);
 }

@@ -33,17 +33,18 @@ class MicroBatches {
   double data_seconds() const { return data_seconds_; }
   /// The ids of the micro-batch that instruments saw last.
   const std::vector<std::int32_t>& seen_tokens() const { return seen_tokens_; }
-  const TokenLosses& losses() const { return losses_; }
+  /// Room for those of one batch, between steps.
+  TokenLosses losses() const { return losses_.room(0); }
 
  private:
   struct Slot {
     Flight flight;
     CommQueue::Ticket sent[PipelineLinks::kWays] = {};
   };
-  void forward(const PipelineAction& action, const HostBatch& batch,
-               const Instruments* instruments);
-  void backward(const PipelineAction& action, const HostBatch& batch);
-  const HostBatch& batch_of(int micro_batch, Loader& loader);
+  void forward(const PipelineAction& action, const Batch& batch, const Instruments* instruments);
+  void backward(const PipelineAction& action, const Batch& batch);
+  /// The place of a micro-batch in batches_, loaded.
+  std::size_t load(int micro_batch, Loader& loader);
   void finish(Slot& slot);
 
   const RunConfig& config_;
@@ -53,8 +54,9 @@ class MicroBatches {
   std::int64_t micro_batches_;
   std::vector<Slot> slots_;
   std::vector<HostBatch> batches_;  // of micro-batches begun and not done
+  std::vector<Batch> views_;        // of those, where the context computes
   int loaded_ = 0;                  // micro-batches of the step
-  TokenLosses losses_;
+  StepLosses losses_;
   const int exceptions_ = std::uncaught_exceptions();  // alive when this was made
   double data_seconds_ = 0;
   std::vector<std::int32_t> seen_tokens_;

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "dist/collectives.h"
+#include "dist/gather_rows.h"
 #include "ops/optimizer.h"
 
 namespace hg {
@@ -16,18 +16,12 @@ double gradient_norm(Context& ctx, ParamStore& store) {
   for (std::int64_t i = 0; i < count; ++i) {
     run(ctx, SumOfSquares{.out = sums.rows(i, i + 1), .x = gradients[static_cast<std::size_t>(i)]});
   }
-  const Tensor total = ctx.scratch.allocate("squared norms", DType::f32, {1});
+  if (ctx.device == Device::meta) return 0;
+  const HostValues<float> values(ctx, sums);
   double sum = 0;
-  if (ctx.device != Device::meta) {
-    for (std::int64_t i = 0; i < count; ++i) sum += double{sums.as<float>()[i]};
-    if (store.mesh().world.size == 1) return std::sqrt(sum);
-    *total.as<float>() = static_cast<float>(sum);
-  }
-  run(ctx, AllReduce{.x = total,
-                     .group = store.mesh().world,
-                     .reduce = Reduce::sum,
-                     .label = "gradient norm"});
-  return ctx.device == Device::meta ? 0 : std::sqrt(double{*total.as<float>()});
+  for (std::int64_t i = 0; i < count; ++i) sum += double{values[i]};
+  Comm* host = store.mesh().host;
+  return std::sqrt(host == nullptr ? sum : sums_of_ranks(*host, {&sum, 1}, "gradient norm")[0]);
 }
 
 void adamw_step(Context& ctx, ParamStore& store, const OptimizerConfig& config, double lr,

@@ -33,8 +33,9 @@ int number_of_group(const Mesh& place, Holders holders) {
 }
 
 /// As many hashes of every rank of the stage, one rank after the other.
-std::vector<Hash> gather(const Group& stage, const std::vector<Hash>& own) {
-  return gather_rows<Hash>(*stage.comm, own, "replica check");
+std::vector<Hash> gather(const Mesh& mesh, const std::vector<Hash>& own) {
+  Comm& comm = mesh.pipeline.size > 1 ? *mesh.stage.comm : *mesh.host;
+  return gather_rows<Hash>(comm, own, "replica check");
 }
 
 /// Ranks by the i-th of their hashes, in the first group that does not agree; else empty.
@@ -70,24 +71,27 @@ std::vector<Hash> summaries(const std::vector<Replica>& replicas, const std::vec
 
 }  // namespace
 
-void check_replicas(const ParamStore& store, std::int64_t step) {
+void check_replicas(const Context& ctx, const ParamStore& store, std::int64_t step) {
   const Mesh& mesh = store.mesh();
   if (mesh.stage.comm == nullptr) return;
   const std::vector<Replica> replicas = store.replicas();
   std::vector<Hash> hashes;
+  std::vector<std::byte> bytes;  // of what is on a GPU
   for (const auto& [name, values, holders] : replicas) {
-    const std::int64_t bytes = values ? values.bytes() : 0;
-    hashes.push_back(hash_of(values.data(), static_cast<std::size_t>(bytes)));
+    bytes.resize(values && on_gpu(ctx) ? static_cast<std::size_t>(values.bytes()) : 0);
+    if (!bytes.empty()) load_values(ctx, bytes.data(), values);
+    const auto size = static_cast<std::size_t>(values ? values.bytes() : 0);
+    hashes.push_back(hash_of(bytes.empty() ? values.data() : bytes.data(), size));
   }
 
-  const std::vector<Hash> sums = gather(mesh.stage, summaries(replicas, hashes));
+  const std::vector<Hash> sums = gather(mesh, summaries(replicas, hashes));
   bool agree = true;
   for (std::size_t i = 0; i < std::size(kSharing); ++i)
     agree = agree && disagreement(mesh, sums, i, kSharing[i]).empty();
   if (agree) return;
 
   // All ranks of the stage have seen the same, so all of them come here.
-  const std::vector<Hash> all = gather(mesh.stage, hashes);
+  const std::vector<Hash> all = gather(mesh, hashes);
   std::string text;
   int more = 0;
   for (std::size_t i = 0; i < replicas.size(); ++i) {
@@ -106,7 +110,7 @@ void check_replicas(const ParamStore& store, std::int64_t step) {
 
 void ReplicaCheckHook::after_step(Trainer& trainer, const StepResult& result) {
   if (result.step % trainer.config().training.replica_check_interval != 0) return;
-  check_replicas(trainer.model().store, result.step);
+  check_replicas(trainer.model().ctx, trainer.model().store, result.step);
 }
 
 }  // namespace hg

@@ -9,7 +9,7 @@ namespace hg {
 /// Compares hashes of all that ranks must hold bit for bit: ParamStore::replicas. Collective. Where
 /// they differ it throws the same sentence on every rank: which parameter is the first, and which
 /// ranks have which hash of it.
-void check_replicas(const ParamStore& store, std::int64_t step);
+void check_replicas(const Context& ctx, const ParamStore& store, std::int64_t step);
 
 /// Checks every training.replica_check_interval steps, which must be > 0. On all ranks.
 class ReplicaCheckHook : public Hook {

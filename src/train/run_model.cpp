@@ -5,6 +5,7 @@
 #include "model/flops.h"
 #include "train/evaluate.h"
 #include "train/looks/update_norms.h"
+#include "train/micro_batch_loss.h"
 #include "train/micro_batches.h"
 #include "train/optimizer.h"
 
@@ -37,6 +38,15 @@ std::vector<KindCount> count_by_kind(const ParamStore& store) {
     }
   }
   return kinds;
+}
+
+void make_batch_rooms(RunModel& run, const RunConfig& config, const Mesh& mesh,
+                      const PipelineSchedule& schedule) {
+  run.batches.clear();
+  for (int i = 0; i < schedule.batches; ++i) {
+    run.batches.emplace_back(run.ctx, run.tables, micro_batch_tokens(config.training, mesh),
+                             mesh.context.size > 1);
+  }
 }
 
 /// One micro-batch through all chunks of this rank, forward and backward.
@@ -77,12 +87,13 @@ std::int64_t micro_batch_tokens(const TrainingConfig& training, const Mesh& mesh
 }
 
 TokenLosses allocate_losses(Arena& arena, std::int64_t tokens) {
-  return {.loss = arena.allocate("token losses", DType::f32, {tokens}),
-          .lse = arena.allocate("token losses", DType::f32, {tokens})};
+  const Tensor both = arena.allocate("token losses", DType::f32, {2, tokens});
+  return {.loss = both.rows(0, 1).view({tokens}), .lse = both.rows(1, 2).view({tokens})};
 }
 
-DType compute_dtype(Precision precision, const CpuInfo& cpu) {
-  if (precision == Precision::automatic) return cpu.amx_bf16 ? DType::bf16 : DType::f32;
+DType compute_dtype(Precision precision, const CpuInfo& cpu, Device device) {
+  if (precision == Precision::automatic)
+    return device == Device::cuda || cpu.amx_bf16 ? DType::bf16 : DType::f32;
   return precision == Precision::bf16 ? DType::bf16 : DType::f32;
 }
 
@@ -101,12 +112,18 @@ std::int64_t StepPlan::total_parameters() const {
 StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh) {
   StepPlan plan{};
   RunModel meta(config.model, Device::meta, cpu, mesh, zero_stage(config));
-  meta.store.allocate(Device::meta, compute_dtype(config.training.precision, cpu),
+  meta.ctx.plans_for = config.training.device;
+  meta.store.allocate(Device::meta,
+                      compute_dtype(config.training.precision, cpu, config.training.device),
                       ParamStore::Purpose::training);
-  meta.model.make_tables(Device::meta, meta.tables);
+  meta.model.make_tables(meta.ctx, meta.tables);
   const std::int64_t tokens = micro_batch_tokens(config.training, mesh);
   const Batch batch = shape_of_batch(meta.data, config.training, mesh);
-  const TokenLosses losses = allocate_losses(meta.tables, tokens);
+  const PipelineSchedule schedule = schedule_of(config, mesh);
+  make_batch_rooms(meta, config, mesh, schedule);
+  const StepLosses step_losses(meta.ctx, meta.tables, tokens,
+                               config.training.accumulation_steps(mesh.data.size));
+  const TokenLosses losses = step_losses.room(0);
 
   infer_batch(meta, batch, losses);
   if (config.metrics.instrument_interval > 0) {
@@ -125,7 +142,7 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh
   for (const Arena* arena : meta.store.arenas()) {
     if (arena->high_water() > 0) plan.memory.push_back({arena->name(), arena->high_water(), {}});
   }
-  plan.slots = schedule_of(config, mesh).slots;
+  plan.slots = schedule.slots;
   for (const Arena* arena : {&meta.ctx.activations, &meta.ctx.scratch, &meta.tables}) {
     const bool in_slots = arena == &meta.ctx.activations;
     plan.memory.push_back(
@@ -139,16 +156,20 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh
 }
 
 std::unique_ptr<RunModel> make_training_model(const RunConfig& config, const CpuInfo& cpu,
-                                              const StepPlan& plan, const Mesh& mesh) {
-  auto run = std::make_unique<RunModel>(config.model, Device::cpu, cpu, mesh, zero_stage(config));
-  run->ctx.activations.reserve(plan.activations);
+                                              const StepPlan& plan, const Mesh& mesh,
+                                              const std::shared_ptr<GpuStream>& gpu) {
+  const Device device = gpu ? Device::cuda : Device::cpu;
+  auto run = std::make_unique<RunModel>(config.model, device, cpu, mesh, zero_stage(config));
+  run->ctx.gpu = gpu;
+  run->ctx.activations.reserve(plan.activations, gpu);
   for (int slot = 1; slot < plan.slots; ++slot)
-    run->in_flight.emplace_back("activations").reserve(plan.activations);
-  run->ctx.scratch.reserve(plan.scratch);
-  run->tables.reserve(plan.tables);
-  run->store.allocate(Device::cpu, compute_dtype(config.training.precision, cpu),
-                      ParamStore::Purpose::training);
-  run->model.make_tables(Device::cpu, run->tables);
+    run->in_flight.emplace_back("activations").reserve(plan.activations, gpu);
+  run->ctx.scratch.reserve(plan.scratch, gpu);
+  run->tables.reserve(plan.tables, gpu);
+  run->store.allocate(device, compute_dtype(config.training.precision, cpu, device),
+                      ParamStore::Purpose::training, gpu);
+  run->model.make_tables(run->ctx, run->tables);
+  make_batch_rooms(*run, config, mesh, schedule_of(config, mesh));
   return run;
 }
 

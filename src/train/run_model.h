@@ -7,6 +7,7 @@
 
 #include "core/batch.h"
 #include "model/transformer.h"
+#include "train/batch_room.h"
 #include "train/config.h"
 
 namespace hg {
@@ -24,6 +25,7 @@ struct RunModel {
   std::deque<Arena> in_flight;  // activations of micro-batches in flight, beyond the first
   Arena tables{"tables"};       // what lives as long as the run: RoPE, per-token losses
   Arena data{"batch"};          // on Device::meta, the addresses of a batch
+  std::vector<BatchRoom> batches{{ctx, tables, 0, false}};  // for those in flight; at least one
 };
 
 /// Tokens of a micro-batch that one rank has.
@@ -32,8 +34,8 @@ std::int64_t micro_batch_tokens(const TrainingConfig& training, const Mesh& mesh
 /// Room for the losses of a micro-batch of `tokens`.
 TokenLosses allocate_losses(Arena& arena, std::int64_t tokens);
 
-/// The element type that `precision` means on this processor.
-DType compute_dtype(Precision precision, const CpuInfo& cpu);
+/// The element type that `precision` means on this processor, or on a GPU.
+DType compute_dtype(Precision precision, const CpuInfo& cpu, Device device = Device::cpu);
 
 /// Elements of all parameters of one kind, such as "gate".
 struct KindCount {
@@ -65,8 +67,10 @@ ZeroStage zero_stage(const RunConfig& config);
 /// Runs one micro-batch, one validation batch and the optimizer of a rank on Device::meta.
 StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh = {});
 
-/// A model that is ready to train: memory reserved as planned, nothing initialised.
+/// A model that is ready to train: memory reserved as planned, nothing initialised. It computes on
+/// the GPU, if there is one.
 std::unique_ptr<RunModel> make_training_model(const RunConfig& config, const CpuInfo& cpu,
-                                              const StepPlan& plan, const Mesh& mesh = {});
+                                              const StepPlan& plan, const Mesh& mesh = {},
+                                              const std::shared_ptr<GpuStream>& gpu = nullptr);
 
 }  // namespace hg

@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "core/parallel.h"
 #include "data/tokenizer.h"
+#include "dist/comm_nccl.h"
 #include "model/flops.h"
 #include "train/bench/bench.h"
 #include "train/checkpoint.h"
@@ -105,13 +106,42 @@ Sinks open_sinks(const RunConfig& config, const SessionOptions& options, std::in
   return sinks;
 }
 
+/// The rank's GPU, if the run is to compute on one.
+std::shared_ptr<GpuStream> open_gpu(const RunConfig& config, const GpuOptions& options) {
+  if (config.training.device != Device::cuda) return nullptr;
+  HG_CHECK(config.parallelism.pipeline == 1,
+           "training.device cuda does not do pipelines yet: parallelism.pipeline is {}, expected 1",
+           config.parallelism.pipeline);
+  const GpuModule& module = options.module != nullptr ? *options.module : load_gpu_module();
+  auto gpu = module.open(options.device);
+  log_info("GPU {}: {}", options.device, gpu->description());
+  return gpu;
+}
+
+/// NCCL's worlds of all ranks, one for each of two streams.
+GpuWorlds connect_gpus(Comm& host, const std::shared_ptr<GpuStream>& gpu,
+                       const GpuOptions& options) {
+  const NcclApi& nccl = options.nccl != nullptr ? *options.nccl : load_nccl();
+  GpuWorlds worlds{
+      .compute = gpu, .background = gpu->another(), .world = {}, .background_world = {}};
+  const auto connect = [&](const GpuStream& stream) {
+    return nccl_world(nccl, peers_over(host),
+                      {.device = stream.device(), .stream = stream.handle()});
+  };
+  worlds.world = connect(*worlds.compute);
+  worlds.background_world = connect(*worlds.background);
+  return worlds;
+}
+
 /// Where this rank stands, and what it talks through.
 class RankPlace {
  public:
-  RankPlace(const RunConfig& config, Comm* world) {
+  RankPlace(const RunConfig& config, const SessionOptions& options,
+            const std::shared_ptr<GpuStream>& gpu) {
+    Comm* world = options.world;
     const MeshShape shape = layout_of(config, world == nullptr ? 1 : world->size());
     if (world == nullptr || world->size() == 1) return;
-    comms_.emplace(*world, shape);
+    comms_.emplace(*world, shape, gpu ? connect_gpus(*world, gpu, options.gpu) : GpuWorlds());
     mesh_ = comms_->mesh();
     log_info("{} ranks: {}, ZeRO stage {}", shape.size(), shape.to_string(),
              config.parallelism.zero_stage);
@@ -135,7 +165,8 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   const auto start_time = Clock::now();
   if (config.training.threads > 0) set_num_threads(static_cast<int>(config.training.threads));
   const CpuInfo cpu = detect_cpu();
-  const RankPlace place(config, options.world);
+  const auto gpu = open_gpu(config, options.gpu);
+  const RankPlace place(config, options, gpu);
   const Mesh& mesh = place.mesh();
   const bool writes = mesh.world.rank == 0;
   const auto checkpoint = choose_start(config, options.folder);
@@ -149,8 +180,8 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
     validation_file.emplace(config.data.validation, config.model.vocab_size);
 
   const StepPlan plan = plan_step(config, cpu, mesh);
-  log_plan(plan, compute_dtype(config.training.precision, cpu), cpu);
-  const auto run = make_training_model(config, cpu, plan, mesh);
+  log_plan(plan, compute_dtype(config.training.precision, cpu, config.training.device), cpu);
+  const auto run = make_training_model(config, cpu, plan, mesh, gpu);
   TrainState state;
   if (checkpoint) {
     state = load_checkpoint(*checkpoint, *run);
@@ -170,7 +201,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
                              .part = mesh.context.rank,
                              .parts = mesh.context.size});
   // From here on rank 0 writes what others have looked at.
-  if (mesh.world.comm != nullptr) mesh.world.comm->barrier("all ranks are ready");
+  if (mesh.host != nullptr) mesh.host->barrier("all ranks are ready");
   Progress progress("train", "steps", config.training.steps, writes ? options.console : nullptr,
                     state.step);
   Sinks sinks;

@@ -6,17 +6,27 @@
 #include <filesystem>
 #include <string>
 
+#include "core/gpu_module.h"
 #include "dist/comm.h"
+#include "dist/nccl/api.h"
 #include "train/config.h"
 #include "train/trainer.h"
 
 namespace hg {
 
+/// Where a rank gets its GPU from, and NCCL.
+struct GpuOptions {
+  int device = 0;                     // the rank's GPU, counted from the first of its machine
+  const GpuModule* module = nullptr;  // null: libheadgate_cuda.so
+  const NcclApi* nccl = nullptr;      // null: libheadgate_nccl.so
+};
+
 struct SessionOptions {
   std::filesystem::path folder;  // of the run
   std::string resolved_config;   // written into it, with the origins of values
   std::FILE* console;            // progress and metrics for the person who watches; may be nullptr
-  Comm* world = nullptr;         // all ranks; null for one alone
+  Comm* world = nullptr;         // all ranks, for memory of the host; null for one alone
+  GpuOptions gpu = {};           // for training.device cuda
 };
 
 struct SessionSummary {

@@ -60,7 +60,7 @@ class Trainer {
   const RunConfig& config() const { return config_; }
   const TrainState& state() const { return state_; }
   RunModel& model() { return run_; }
-  const TokenLosses& losses() const { return micro_batches_.losses(); }
+  TokenLosses losses() const { return micro_batches_.losses(); }
 
  private:
   const RunConfig& config_;

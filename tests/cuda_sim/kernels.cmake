@@ -10,10 +10,14 @@ function(add_cuda_kernels name)
   target_compile_options(${name} PRIVATE -O1)
   target_link_libraries(${name} PRIVATE fmt::fmt GTest::gmock)
 endfunction()
-add_cuda_kernels(cuda_kernels ${cuda_sources} ${planted_sources})
+# What libheadgate_cuda.so is made of, in the test program itself.
+add_cuda_kernels(cuda_kernels ${cuda_sources} ${planted_sources} ${gpu_module})
+target_include_directories(cuda_kernels PRIVATE ${PROJECT_BINARY_DIR}/generated)
 add_cuda_kernels(cuda_kernel_tests ${kernel_tests})
 target_sources(headgate_tests PRIVATE $<TARGET_OBJECTS:cuda_kernels>
                $<TARGET_OBJECTS:cuda_kernel_tests>)
+file(GLOB gpu_tests CONFIGURE_DEPENDS cuda/*_test.cpp)  # of whole runs
+target_sources(headgate_tests PRIVATE ${gpu_tests})
 
 # The same tests under the race check: kernels call ThreadSanitizer's hooks, and find our own.
 if(NOT HEADGATE_SANITIZE)

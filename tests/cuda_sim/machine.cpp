@@ -88,6 +88,7 @@ bool Device::step() {
   for (CUstream_st* stream : ready) {
     Item& item = stream->items.front();
     try {
+      const GuardedHeap::Open open(machine().memory.heap());
       if (!item.work()) continue;
     } catch (const std::exception& e) {
       if (failure_.empty()) failure_ = e.what();

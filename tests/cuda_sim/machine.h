@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/clock.h"
+#include "cuda_sim/guarded_heap.h"
 #include "cuda_sim/simulation.h"
 
 namespace cuda_sim {
@@ -92,8 +93,10 @@ class Memory {
     std::size_t bytes;
     MemoryKind kind;
   };
-  Memory() = default;
+  explicit Memory(bool guarded);
   ~Memory();
+  /// For GuardedHeap::Open; null unless guarded.
+  GuardedHeap* heap() const { return heap_.get(); }
   /// Filled with bytes that make NaN, of every floating-point type. Null if there is no memory.
   void* allocate(std::size_t bytes, MemoryKind kind);
   /// False if that is not what `allocate` returned for this kind.
@@ -106,6 +109,7 @@ class Memory {
  private:
   mutable std::mutex mutex_;
   std::map<std::uintptr_t, Block> blocks_;
+  std::unique_ptr<GuardedHeap> heap_;
 };
 
 class Clique;
@@ -122,7 +126,7 @@ struct Machine {
 
   const Options options;
   std::vector<std::unique_ptr<Device>> devices;
-  Memory memory;
+  Memory memory{options.guard_memory};
 
   std::mutex cliques_mutex;
   std::map<std::string, std::shared_ptr<Clique>> cliques;  // of NCCL, by the id of their making

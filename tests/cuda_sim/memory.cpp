@@ -83,14 +83,28 @@ cudaError_t error(cudaError_t code, std::string explanation) {
 
 std::string Simulation::explanation() { return the_explanation; }
 
+Memory::Memory(bool guarded) {
+  if (guarded) heap_ = std::make_unique<GuardedHeap>();
+}
+
 Memory::~Memory() {
-  for (const auto& [address, block] : blocks_) std::free(reinterpret_cast<void*>(address));
+  for (const auto& [address, block] : blocks_) {
+    if (!heap_ || block.kind == MemoryKind::pinned) std::free(reinterpret_cast<void*>(address));
+  }
 }
 
 void* Memory::allocate(std::size_t bytes, MemoryKind kind) {
   void* memory = nullptr;  // no more than asked for, so that AddressSanitizer sees the end
-  if (posix_memalign(&memory, kAlignment, std::max<std::size_t>(bytes, 1)) != 0) return nullptr;
-  std::memset(memory, 0xff, bytes);
+  if (heap_ && kind == MemoryKind::device) {
+    memory = heap_->allocate(bytes);
+    if (memory == nullptr) return nullptr;
+  } else if (posix_memalign(&memory, kAlignment, std::max<std::size_t>(bytes, 1)) != 0) {
+    return nullptr;
+  }
+  {
+    const GuardedHeap::Open open(heap_.get());
+    std::memset(memory, 0xff, bytes);
+  }
   const std::scoped_lock lock(mutex_);
   blocks_[reinterpret_cast<std::uintptr_t>(memory)] = {.bytes = bytes, .kind = kind};
   return memory;
@@ -101,7 +115,7 @@ bool Memory::release(void* memory, MemoryKind kind) {
   const auto found = blocks_.find(reinterpret_cast<std::uintptr_t>(memory));
   if (found == blocks_.end() || found->second.kind != kind) return false;
   blocks_.erase(found);
-  std::free(memory);
+  heap_&& kind == MemoryKind::device ? heap_->release(memory) : std::free(memory);
   return true;
 }
 
@@ -186,6 +200,29 @@ cudaError_t cudaMemset(void* memory, int value, size_t bytes) {
 
 cudaError_t cudaGetLastError() { return std::exchange(the_last_error, cudaSuccess); }
 cudaError_t cudaPeekAtLastError() { return the_last_error; }
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  switch (attribute) {
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = 9;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = 0;
+      return cudaSuccess;
+    case cudaDevAttrMultiProcessorCount:
+      *value = 4;
+      return cudaSuccess;
+    default:
+      return error(cudaErrorInvalidValue, "an attribute that the simulation does not know");
+  }
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  *properties = {};
+  std::strcpy(properties->name, "a simulated GPU");
+  properties->totalGlobalMem = std::size_t{8} << 30;
+  return cudaSuccess;
+}
 
 const char* cudaGetErrorName(cudaError_t code) {
   switch (code) {

@@ -24,6 +24,9 @@ struct Options {
   ThreadOrder order = ThreadOrder::linear;
   /// What cp.async copies arrives when it is waited for, the latest it may; else at once.
   bool lazy_copies = true;
+  /// Code of the host that touches memory of a device ends the program. Costs two system calls for
+  /// whatever a device does, and AddressSanitizer does not see the ends of allocations.
+  bool guard_memory = false;
   /// Bytes of shared memory that a block may have; the default is that of sm_90 and sm_100.
   std::size_t shared_memory = 232448;
 };

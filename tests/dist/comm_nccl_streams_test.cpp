@@ -146,10 +146,11 @@ TEST(NcclStreams, TwoThreadsUseTwoStreams) {
         expect_cuda(cudaMemcpy(x, ones.data(), kPiece * sizeof(float), cudaMemcpyHostToDevice));
       }
       {
-        CommQueue queue(*background_world);
+        ThreadQueue queue(*background_world);
         for (int i = 0; i < 10; ++i) {
-          queue.submit(
-              [&] { data->all_reduce(Tensor(second, DType::f32, {kPiece}), Reduce::sum); });
+          queue.submit([&](Context&) {
+            data->all_reduce(Tensor(second, DType::f32, {kPiece}), Reduce::sum);
+          });
           tensor->all_reduce(Tensor(first, DType::f32, {kPiece}), Reduce::sum);
         }
         queue.wait_all();

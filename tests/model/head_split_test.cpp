@@ -34,7 +34,7 @@ struct Model {
     run.ctx.scratch.reserve(kRoom);
     run.tables.reserve(kRoom);
     run.store.allocate(Device::cpu, DType::f32, ParamStore::Purpose::inference);
-    run.model.make_tables(Device::cpu, run.tables);
+    run.model.make_tables(run.ctx, run.tables);
     losses = allocate_losses(run.tables, kTokens);
   }
   Tensor forward(Tensors& memory) {

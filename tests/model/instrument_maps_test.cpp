@@ -23,7 +23,7 @@ struct Seen {
     run.tables.reserve(std::size_t{4} << 20);
     run.store.allocate(Device::cpu, DType::f32, ParamStore::Purpose::inference);
     run.store.initialize(5);
-    run.model.make_tables(Device::cpu, run.tables);
+    run.model.make_tables(run.ctx, run.tables);
     losses = allocate_losses(run.tables, kTokens);
     instruments.emplace(config, kTokens, run.tables, options);
     std::vector<std::int32_t> tokens, targets(kTokens, 3), positions;

@@ -22,12 +22,13 @@ void all_collectives(Comm& world) {
     check.run(world);
     check.run(*again);
   }
-  CommQueue queue(world);
+  ThreadQueue queue(world);
   const auto background = world.split(0, world.rank(), "background");
   std::vector<float> sums(100000, 1.0F);
   const Tensor x(sums.data(), DType::f32, {100000});
   for (int i = 0; i < 20; ++i) {
-    const auto ticket = queue.submit([&] { background->all_reduce(x, Reduce::sum, "background"); });
+    const auto ticket =
+        queue.submit([&](Context&) { background->all_reduce(x, Reduce::sum, "background"); });
     test::collective_checks().front().run(world);
     queue.wait(ticket);
   }
@@ -41,10 +42,10 @@ void misbehave(const std::string& mode, Comm& world) {
   const Tensor x(values.data(), DType::f32, {1000});
   world.all_reduce(x, Reduce::sum, "layers.0 gradients");
   if (mode == "throw_in_queue") {  // with a reduction under way that nobody else takes part in
-    CommQueue queue(world);
+    ThreadQueue queue(world);
     const auto group = world.split(0, 0, "background");
     if (world.rank() == 1) {
-      queue.submit([&] { group->all_reduce(x, Reduce::sum, "layers.0 gradients"); });
+      queue.submit([&](Context&) { group->all_reduce(x, Reduce::sum, "layers.0 gradients"); });
       std::this_thread::sleep_for(std::chrono::milliseconds(200));
       fail("no luck");
     }

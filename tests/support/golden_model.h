@@ -41,7 +41,7 @@ struct Loaded {
     run.ctx.scratch.reserve(kRoom);
     run.tables.reserve(kRoom);
     run.store.allocate(Device::cpu, dtype, ParamStore::Purpose::training);
-    run.model.make_tables(Device::cpu, run.tables);
+    run.model.make_tables(run.ctx, run.tables);
     for (const ParamState& state : run.store.states()) {
       const ConstTensor from = golden.file.tensor(state.spec.name);
       EXPECT_EQ(from.shape(), state.spec.shape) << state.spec.name;

@@ -78,6 +78,7 @@ class RankModel {
 
   const Mesh& mesh() const { return comms_.mesh(); }
   const ParamStore& store() const { return run_->store; }
+  const Context& context() const { return run_->ctx; }
 
  private:
   RunConfig config_;

@@ -4,6 +4,7 @@
 
 #include "dist/run_ranks.h"
 #include "support/compare.h"
+#include "support/model_variants.h"
 #include "support/small_run.h"
 #include "train/safetensors.h"
 
@@ -47,36 +48,7 @@ class LayoutsTest : public SmallRun, public testing::WithParamInterface<LayoutCa
     config.validation.interval = 4;
     config.checkpoint.interval = 4;
     config.metrics.instrument_interval = config.metrics.details_interval = 2;
-    GateConfig& gate = config.model.attention.gate;
-    if (model == "dense") gate.position = GatePosition::none;
-    if (model == "untied") config.model.tie_word_embeddings = false;
-    if (model == "headwise") gate.granularity = GateGranularity::headwise;
-    if (model == "shared") gate.heads = GateHeads::shared;
-    if (model == "value") {
-      gate.position = GatePosition::value;
-      config.model.residual_clip = 4;
-    }
-    if (model == "rotated_key") gate.position = GatePosition::rotated_key;
-    if (model == "sinks") {
-      config.model.attention.sink = Sink::learned;
-      config.model.attention.output_norm = true;
-    }
-    if (model == "moe") {
-      config.model.moe.num_experts = 8;
-      config.model.moe.top_k = 2;
-      config.model.moe.expert_intermediate_size = 24;
-      config.model.moe.shared_expert_intermediate_size = 16;
-      config.model.moe.shared_expert_gate = true;
-      config.model.moe.dense_layers = {0};
-      config.model.moe.z_loss_coef = 1e-3;
-    }
-    if (model == "biased") {
-      config.model.moe.num_experts = 8;
-      config.model.moe.top_k = 2;
-      config.model.moe.expert_intermediate_size = 24;
-      config.model.moe.score = RouterScore::sigmoid;
-      config.model.moe.bias_update_rate = 1e-3;
-    }
+    choose_model(config.model, model);
   }
 
   void run_on(int ranks, const std::string& name) {

@@ -43,10 +43,10 @@ std::string found(const Flip& flip) {
   try {
     run_ranks(4, [&](Comm& world) {
       RankModel model(world, config_of(flip));
-      check_replicas(model.store(), 0);
+      check_replicas(model.context(), model.store(), 0);
       model.step(2);
       model.step(1);
-      check_replicas(model.store(), 2);
+      check_replicas(model.context(), model.store(), 2);
       if (world.rank() == 2 && *flip.parameter != '\0') {
         for (const Replica& replica : model.store().replicas()) {
           if (!replica.name.starts_with(flip.parameter) || !replica.values) continue;
@@ -55,7 +55,7 @@ std::string found(const Flip& flip) {
           break;
         }
       }
-      check_replicas(model.store(), 3);
+      check_replicas(model.context(), model.store(), 3);
     });
   } catch (const Error& e) {
     return e.what();

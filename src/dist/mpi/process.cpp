@@ -5,7 +5,7 @@
 #include <exception>
 #include <thread>
 
-#include "dist/load_module.h"
+#include "core/load_module.h"
 
 namespace hg {
 namespace {

@@ -26,6 +26,7 @@ void InstrumentsHook::after_step(Trainer& trainer, const StepResult& result) {
   if (result.step % config_.metrics.instrument_interval != 0) return;
   RunModel& run = trainer.model();
   instruments_.gather_stages();
+  instruments_.fetch(run.ctx);
   std::vector<NamedValue> values = instrument_summary(instruments_);
   const auto updates = measure_updates(run, trainer.config().optimizer, result.lr,
                                        result.gradient_scale, result.step);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "dist/collectives.h"
+#include "dist/gather_rows.h"
 #include "ops/inspect_optimizer.h"
 
 namespace hg {
@@ -52,21 +52,13 @@ std::vector<UpdateGroup> groups_of(const ParamStore& store) {
   return groups;
 }
 
-void sum_over_ranks(Context& ctx, const Group& world, std::vector<UpdateGroup>& groups) {
-  if (world.size == 1) return;
-  const Tensor all = ctx.scratch.allocate("update norms", DType::f32, {std::ssize(groups), 3});
-  const auto each = [&](auto&& fn) {
-    if (ctx.device == Device::meta) return;
-    auto* value = all.as<float>();
-    for (UpdateGroup& group : groups) {
-      for (double UpdateSums::*sum :
-           {&UpdateSums::gradient, &UpdateSums::weight, &UpdateSums::update})
-        fn(group.sums.*sum, *value++);
-    }
-  };
-  each([](double sum, float& value) { value = static_cast<float>(sum); });
-  run(ctx, AllReduce{.x = all, .group = world, .reduce = Reduce::sum, .label = "update norms"});
-  each([](double& sum, float value) { sum = double{value}; });
+void sum_over_ranks(Comm& host, std::vector<UpdateGroup>& groups) {
+  std::vector<double> own;
+  for (const auto& [kind, unit, sums] : groups)
+    own.insert(own.end(), {sums.gradient, sums.weight, sums.update});
+  const std::vector<double> all = sums_of_ranks(host, own, "update norms");
+  for (std::size_t i = 0; i < groups.size(); ++i)
+    groups[i].sums = {.gradient = all[3 * i], .weight = all[3 * i + 1], .update = all[3 * i + 2]};
 }
 
 }  // namespace
@@ -102,17 +94,17 @@ std::vector<UpdateGroup> measure_updates(RunModel& model, const OptimizerConfig&
                          .step = step});
   }
   std::vector<UpdateGroup> groups = groups_of(*model.whole);
-  if (ctx.device != Device::meta) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      const Range& range = ranges[static_cast<std::size_t>(i)];
-      const auto* sum = sums.rows(i, i + 1).as<float>();
-      group_of(groups, range.kind, store.unit_name(range.state->unit))
-          .sums.add({.gradient = double{sum[UpdateNorms::kGradients]},
-                     .weight = double{sum[UpdateNorms::kWeights]},
-                     .update = double{sum[UpdateNorms::kUpdates]}});
-    }
+  if (ctx.device == Device::meta) return groups;
+  const HostValues<float> values(ctx, sums);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Range& range = ranges[static_cast<std::size_t>(i)];
+    const float* sum = values.data() + i * UpdateNorms::kSums;
+    group_of(groups, range.kind, store.unit_name(range.state->unit))
+        .sums.add({.gradient = double{sum[UpdateNorms::kGradients]},
+                   .weight = double{sum[UpdateNorms::kWeights]},
+                   .update = double{sum[UpdateNorms::kUpdates]}});
   }
-  sum_over_ranks(ctx, store.mesh().world, groups);
+  if (store.mesh().host != nullptr) sum_over_ranks(*store.mesh().host, groups);
   return groups;
 }
 

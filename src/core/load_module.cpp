@@ -1,4 +1,4 @@
-#include "dist/load_module.h"
+#include "core/load_module.h"
 
 #include <dlfcn.h>
 

@@ -1,0 +1,29 @@
+# Compiles device code with nvcc, for every architecture that headgate supports. A register that spills
+# is an error. What ptxas says of each kernel is kept beside the object, in NAME.log.
+set(cuda_architectures 80 90 100)
+set(cuda_flags
+    -std=c++20 -O3 --expt-relaxed-constexpr -Xcompiler=-fPIC
+    -DFMT_USE_CONSTEXPR=1 -diag-suppress=554  # fmt takes nvcc for a compiler without constexpr; hg::Tensor converts to itself
+    -Xptxas=-v,-warn-spills,-warn-lmem-usage,-Werror)
+foreach(architecture ${cuda_architectures})
+  list(APPEND cuda_flags -gencode=arch=compute_${architecture},code=sm_${architecture})
+endforeach()
+list(APPEND cuda_flags -gencode=arch=compute_100,code=compute_100)  # for GPUs still to come
+
+# Sets ${result} to the objects of the sources.
+function(compile_cuda_kernels result)
+  foreach(source ${ARGN})
+    cmake_path(GET source STEM name)
+    set(object ${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}.o)
+    set(log ${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}.log)
+    add_custom_command(
+      OUTPUT ${object} BYPRODUCTS ${log}
+      COMMAND sh -c "\"$@\" > ${log} 2>&1 || { cat ${log}; exit 1; }" compile
+              ${CMAKE_CXX_COMPILER_LAUNCHER} ${CUDA_NVCC} ${cuda_flags} -I${PROJECT_SOURCE_DIR}/src
+              -MD -MF ${object}.d -c ${source} -o ${object}
+      DEPENDS ${source} DEPFILE ${object}.d VERBATIM
+      COMMENT "Compiling ${name}.cu for GPUs")
+    list(APPEND objects ${object})
+  endforeach()
+  set(${result} ${objects} PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,68 @@
+// A GPU's stream over the CUDA runtime.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "core/gpu.h"
+
+namespace hg {
+
+/// Host memory that copies to the GPU are made from: pinned, so that they go on behind the host's
+/// back. Two halves by turns; what was copied from one must have left before it is used again.
+class StagingMemory {
+ public:
+  StagingMemory() = default;
+  ~StagingMemory();
+  StagingMemory(const StagingMemory&) = delete;
+  StagingMemory& operator=(const StagingMemory&) = delete;
+
+  /// Enqueues a copy of at most kHalf bytes.
+  void upload(void* to, const void* from, std::size_t bytes, cudaStream_t stream);
+
+  static constexpr std::size_t kHalf = std::size_t{1} << 20;
+
+ private:
+  void make();
+
+  std::byte* memory_ = nullptr;
+  cudaEvent_t left_[2] = {};
+  std::size_t used_ = 0;  // of the half in use
+  std::size_t half_ = 0;  // which one that is
+};
+
+class CudaStream final : public GpuStream {
+ public:
+  /// Throws if there is no such GPU.
+  explicit CudaStream(int device);
+  ~CudaStream() override;
+
+  const std::string& description() const override { return description_; }
+  int device() const override { return device_; }
+  void* handle() const override { return stream_; }
+
+  void* allocate(std::size_t bytes) override;
+  void release(void* memory) noexcept override;
+  void run(std::string_view name, const void* op, Context& ctx) override;
+  void copy(void* to, const void* from, std::size_t bytes) override;
+  void zero(void* memory, std::size_t bytes) override;
+  void upload(void* to, const void* from, std::size_t bytes) override;
+  void download(void* to, const void* from, std::size_t bytes) override;
+  void synchronize() override;
+  std::shared_ptr<GpuStream> another() override;
+  Mark mark() override;
+  void wait_for(const Mark& mark) override;
+
+ private:
+  /// Makes this GPU the calling thread's.
+  void use() const;
+
+  int device_;
+  std::string description_;
+  cudaStream_t stream_ = nullptr;
+  StagingMemory staging_;
+};
+
+/// GPUs of this machine; throws one sentence if there is none, whatever the runtime says.
+int gpu_count();
+
+}  // namespace hg

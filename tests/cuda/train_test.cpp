@@ -1,0 +1,139 @@
+// Whole runs on simulated GPUs against the same runs on the processor: the trainer, its kernels,
+// its streams and NCCL, through libheadgate_cuda's own sources.
+#include <gtest/gtest.h>
+
+#include "cuda_sim/simulation.h"
+#include "dist/run_ranks.h"
+#include "support/model_variants.h"
+#include "support/small_run.h"
+
+extern "C" const hg::GpuModule* headgate_gpu_module();
+extern "C" const hg::NcclApi* headgate_nccl_api();
+
+namespace hg::test {
+namespace {
+
+struct CudaCase {
+  const char* model = "gated";
+  int ranks = 1;
+  std::int64_t zero = 1, tensor = 1, expert = 1;
+  bool sequence = false;
+  Precision precision = Precision::f32;
+  Recompute recompute = Recompute::none;
+  std::uint64_t seed = 1;
+};
+
+void PrintTo(const CudaCase& c, std::ostream* out) {  // CTest shows it
+  *out << c.model << " on " << c.ranks << " GPUs";
+}
+
+std::string name_of_case(const testing::TestParamInfo<CudaCase>& one) {
+  const CudaCase& c = one.param;
+  const char* const recompute[] = {"", "_cheap", "_recompute"};
+  return fmt::format("{}_{}gpus_{}_zero{}_tp{}{}_ep{}{}_seed{}", c.model, c.ranks,
+                     c.precision == Precision::f32 ? "f32" : "bf16", c.zero, c.tensor,
+                     c.sequence ? "sp" : "", c.expert, recompute[static_cast<int>(c.recompute)],
+                     c.seed);
+}
+
+class CudaRun : public SmallRun, public testing::WithParamInterface<CudaCase> {
+ protected:
+  CudaRun() {
+    const CudaCase& c = GetParam();
+    config.model.vocab_size = 260;  // divisible by 4
+    config.model.num_attention_heads = 8;
+    config.model.num_key_value_heads = 4;
+    config.model.head_dim = 8;
+    config.training.steps = 20;
+    config.training.micro_batch_size = 1;
+    config.training.global_batch_size = 4;
+    config.training.precision = c.precision;
+    config.training.recompute = c.recompute;
+    config.training.replica_check_interval = 10;
+    config.optimizer.lr = 1e-3;
+    config.validation.interval = 10;
+    config.validation.sequences = 4;
+    config.checkpoint.interval = 10;
+    config.metrics.instrument_interval = 10;
+    choose_model(config.model, c.model);
+  }
+
+  void run_on_gpus(const std::string& name) {
+    const CudaCase& c = GetParam();
+    config.training.device = Device::cuda;
+    config.parallelism.tensor = c.tensor;
+    config.parallelism.expert = c.expert;
+    config.parallelism.zero_stage = c.zero;
+    config.parallelism.sequence_parallel = c.sequence;
+    const cuda_sim::Simulation simulation(
+        {.devices = c.ranks, .seed = c.seed, .guard_memory = true});
+    const std::string resolved = to_yaml(config);
+    run_ranks(c.ranks, [&](Comm& world) {
+      train(config, {.folder = folder / name,
+                     .resolved_config = resolved,
+                     .console = nullptr,
+                     .world = &world,
+                     .gpu = {.device = world.rank(),
+                             .module = headgate_gpu_module(),
+                             .nccl = headgate_nccl_api()}});
+    });
+    EXPECT_EQ(cuda_sim::Simulation::left_over(), 0U);
+  }
+
+  void expect_same_rows(const std::string& kind, const std::vector<std::string>& values,
+                        double tolerance) {
+    const auto cpu = rows("cpu", kind), cuda = rows("cuda", kind);
+    ASSERT_EQ(cpu.size(), cuda.size()) << kind;
+    ASSERT_FALSE(cpu.empty()) << kind;
+    for (std::size_t i = 0; i < cpu.size(); ++i) {
+      for (const std::string& name : values) {
+        if (!cpu[i].contains(name)) continue;
+        const double expected = cpu[i].at(name);
+        EXPECT_NEAR(cuda[i].at(name), expected, tolerance * std::max(1e-2, std::abs(expected)))
+            << name << " at step " << cpu[i].at("step");
+      }
+    }
+  }
+};
+
+TEST_P(CudaRun, TrainsAsTheProcessorDoes) {
+  const bool f32 = GetParam().precision == Precision::f32;
+  run("cpu");
+  run_on_gpus("cuda");
+  expect_same_rows("train", {"loss_metrics/global_avg_loss", "loss_metrics/global_max_loss"},
+                   f32 ? 1e-5 : 5e-3);
+  expect_same_rows("train", {"grad_norm"}, f32 ? 1e-4 : 5e-2);
+  expect_same_rows("val", {"validation_metrics/loss"}, f32 ? 1e-5 : 5e-3);
+}
+
+constexpr CudaCase kOne[] = {
+    {.model = "dense"},
+    {.model = "gated"},
+    {.model = "gated", .recompute = Recompute::block, .seed = 2},
+    {.model = "gated", .precision = Precision::bf16},
+    {.model = "headwise"},
+    {.model = "shared"},
+    {.model = "value"},
+    {.model = "rotated_key"},
+    {.model = "sinks"},
+    {.model = "moe"},
+    {.model = "moe", .precision = Precision::bf16},
+    {.model = "biased"},
+};
+constexpr CudaCase kMany[] = {
+    {.model = "gated", .ranks = 2, .zero = 0},
+    {.model = "gated", .ranks = 2, .zero = 1, .seed = 3},
+    {.model = "gated", .ranks = 4, .zero = 2},
+    {.model = "gated", .ranks = 4, .zero = 3, .precision = Precision::bf16},
+    {.model = "untied", .ranks = 2, .zero = 3, .seed = 4},
+    {.model = "gated", .ranks = 2, .tensor = 2},
+    {.model = "gated", .ranks = 4, .tensor = 2, .sequence = true},
+    {.model = "moe", .ranks = 2, .zero = 3},
+    {.model = "moe", .ranks = 4, .zero = 1, .expert = 2},
+    {.model = "biased", .ranks = 4, .zero = 2, .tensor = 2, .expert = 4, .sequence = true},
+};
+INSTANTIATE_TEST_SUITE_P(OneGpu, CudaRun, testing::ValuesIn(kOne), name_of_case);
+INSTANTIATE_TEST_SUITE_P(ManyGpus, CudaRun, testing::ValuesIn(kMany), name_of_case);
+
+}  // namespace
+}  // namespace hg::test
