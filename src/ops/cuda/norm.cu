@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "ops/cuda/kernel.h"
+#include "ops/cuda/pieces.h"
 #include "ops/cuda/vectors.h"
 
 namespace hg {
@@ -105,23 +106,6 @@ __global__ void __launch_bounds__(1024)
   }
 }
 
-constexpr int kColumns = 32, kParts = 8;
-
-/// out [d] = (out +) the sum over pieces [count, d]: kParts sums by turns, then those in order.
-__global__ void __launch_bounds__(kColumns* kParts)
-    sum_pieces(float* __restrict__ out, const float* __restrict__ pieces, std::int64_t count,
-               std::int64_t d, bool accumulate) {
-  HG_SHARED(float, parts, [kParts][kColumns]);
-  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kColumns + threadIdx.x;
-  float sum = 0;
-  for (std::int64_t p = threadIdx.y; i < d && p < count; p += kParts) sum += pieces[p * d + i];
-  parts[threadIdx.y][threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.y > 0 || i >= d) return;
-  for (int part = 1; part < kParts; ++part) sum += parts[part][threadIdx.x];
-  out[i] = accumulate ? out[i] + sum : sum;
-}
-
 template <class T, int n>
 void forward(const Tensor& y, const Tensor& sum, const Tensor& rstd, const ConstTensor& x,
              const ConstTensor& delta, const ConstTensor& weight, float eps, cudaStream_t stream) {
@@ -152,9 +136,7 @@ void backward(const RmsNormBackward& op, const Tensor& pieces, cudaStream_t stre
            device_pointer<T>(op.x), op.rstd.as<float>(), device_pointer<T>(op.weight),
            device_pointer<T>(op.dresidual), op.x.dim(0), static_cast<int>(d));
   }
-  launch(sum_pieces, dim3(static_cast<unsigned>((d + kColumns - 1) / kColumns)),
-         dim3(kColumns, kParts), 0, stream, op.dweight.as<float>(), pieces.as<float>(),
-         pieces.dim(0), d, op.accumulate);
+  sum_pieces(op.dweight, pieces, op.accumulate, stream);
 }
 
 /// Whether rows of `d` elements of `x` can be read 16 bytes at a time.

@@ -29,14 +29,24 @@ HG_DEVICE T from_f32(float x) {
   }
 }
 
-/// `n` elements that are read and written by one instruction where they fill 16 bytes or fewer.
+/// `n` elements that are read and written by one instruction for every 16 bytes.
 template <class T, int n>
-struct alignas(sizeof(T) * n) Elements {
+struct alignas(sizeof(T) * n < 16 ? sizeof(T) * n : 16) Elements {
   T values[n];
 
   HG_DEVICE float operator[](int i) const { return to_f32(values[i]); }
   HG_DEVICE void set(int i, float x) { values[i] = from_f32<T>(x); }
 };
+
+/// Vector `i` of those that begin at `p`.
+template <int n, class T>
+HG_DEVICE Elements<T, n> load_vector(const T* p, std::int64_t i) {
+  return reinterpret_cast<const Elements<T, n>*>(p)[i];
+}
+template <class T, int n>
+HG_DEVICE void store_vector(T* p, std::int64_t i, const Elements<T, n>& vector) {
+  reinterpret_cast<Elements<T, n>*>(p)[i] = vector;
+}
 
 /// The sum over the warp's lanes, in all of them.
 template <class T>
@@ -66,6 +76,19 @@ inline constexpr int kWidest = 16 / static_cast<int>(sizeof(T));
 /// Whether a pointer allows 16 bytes at once; true for one that is absent.
 inline bool aligned(const void* pointer) {
   return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0;
+}
+
+/// Whether the last axes of all tensors, as they lie in memory, consist of 16 bytes at a time.
+inline bool wide(std::initializer_list<ConstTensor> tensors) {
+  for (const ConstTensor& tensor : tensors) {
+    if (!tensor) continue;
+    const std::int64_t n = 16 / size_of(tensor.dtype());
+    const int last = tensor.rank() - 1;
+    bool fits = aligned(tensor.data()) && tensor.dim(last) % n == 0;
+    for (int axis = 0; axis < last; ++axis) fits = fits && tensor.stride(axis) % n == 0;
+    if (!fits) return false;
+  }
+  return true;
 }
 
 /// The address of a tensor's elements, of which it has T.
