@@ -11,6 +11,7 @@
 namespace hg {
 
 class OneDnn;
+class CublasLt;
 
 /// meta checks shapes and counts memory and work but computes nothing.
 enum class Device { meta, cpu, cuda };
@@ -20,10 +21,14 @@ struct Context {
   Device plans_for = Device::cpu;  ///< what a meta run sizes memory for
   std::shared_ptr<GpuStream> gpu;  ///< that ops go to, on Device::cuda
   CpuInfo cpu;
-  Arena activations{"activations"};  ///< what forward keeps for backward
-  Arena scratch{"scratch"};          ///< what an op, or one block's backward, needs for a moment
-  Trace* trace = nullptr;            ///< counts and times ops when set
-  std::shared_ptr<OneDnn> onednn;    ///< its primitives, made at first use (ops/cpu/onednn.h)
+  Arena activations{"activations"};     ///< what forward keeps for backward
+  Arena scratch{"scratch"};             ///< what an op, or one block's backward, needs for a moment
+  Trace* trace = nullptr;               ///< counts and times ops when set
+  std::shared_ptr<OneDnn> onednn;       ///< its primitives, made at first use (ops/cpu/onednn.h)
+  std::shared_ptr<CublasLt> cublas_lt;  ///< its algorithms, likewise (cuda/lt_matmul.h)
+
+  /// The device whose bodies an op's scratch is for.
+  Device scratch_device() const { return device == Device::meta ? plans_for : device; }
 };
 
 }  // namespace hg

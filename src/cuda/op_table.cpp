@@ -3,8 +3,19 @@
 #include <unordered_map>
 
 #include "ops/cuda/kernel.h"
+#include "ops/dispatch.h"
+#include "ops/elementwise.h"
+#include "ops/embedding.h"
+#include "ops/gate.h"
+#include "ops/glu.h"
+#include "ops/grouped_linear.h"
+#include "ops/linear.h"
 #include "ops/norm.h"
 #include "ops/optimizer.h"
+#include "ops/reduce.h"
+#include "ops/rope.h"
+#include "ops/route.h"
+#include "ops/sink.h"
 
 namespace hg {
 namespace {
@@ -19,8 +30,14 @@ Table table_of() {
 }
 
 const Table& table() {
-  static const Table all =
-      table_of<RmsNormForward, AddRmsNormForward, RmsNormBackward, AdamW, SumOfSquares, Cast>();
+  static const Table all = table_of<
+      Add, ClipForward, ClipBackward, Zero, EmbeddingForward, EmbeddingBackward, RmsNormForward,
+      AddRmsNormForward, RmsNormBackward, HeadNormRopeForward, HeadNormRopeBackward, GateForward,
+      GateBackward, SinkForward, SinkBackward, SwiGluForward, SwiGluBackward, LinearForward,
+      LinearBackwardInput, LinearBackwardWeight, GroupedLinearForward, GroupedLinearBackwardInput,
+      GroupedLinearBackwardWeight, RouterForward, RouterBackward, RouterLoads, RouterBalance,
+      RouterBiasUpdate, ExpertPlan, ArrivalPlan, Permute, Unpermute, PermuteWeights,
+      UnpermuteWeights, SumTokens, SumHeadsForward, SumHeadsBackward, AdamW, SumOfSquares, Cast>();
   return all;
 }
 

@@ -6,11 +6,15 @@
 
 namespace hg {
 
+/// Bytes that any product on a GPU may take besides its operands: those that cuBLAS itself takes on
+/// sm_90 and later.
+inline constexpr std::int64_t kCublasLtWorkspace = 32 << 20;
+
 /// What a product needs besides its operands; see ops/cpu/linear.cpp. Parts may be absent.
 struct LinearScratch {
   Tensor a, b, c;  // operands and results on their way to and from oneDNN
   Tensor partial;  // [S, N, K] f32: a weight gradient's terms
-  Tensor library;  // [workers, bytes / 4]: oneDNN's own
+  Tensor library;  // [workers, bytes / 4]: oneDNN's own; or [1, kCublasLtWorkspace / 4]
 };
 
 /// y = x weight^T.

@@ -3,8 +3,7 @@
 namespace hg {
 
 BatchRoom::BatchRoom(const Context& ctx, Arena& arena, std::int64_t tokens, bool parts) {
-  const Device device = ctx.device == Device::meta ? ctx.plans_for : ctx.device;
-  if (device != Device::cuda) return;
+  if (ctx.scratch_device() != Device::cuda) return;
   // Tokens, targets, positions, and documents that may be one token each; of parts also two keys.
   const std::int64_t n = 4 * tokens + 1 + (parts ? 2 * tokens : 0);
   ids_ = arena.allocate("batch", DType::i32, {n});

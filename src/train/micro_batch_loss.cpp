@@ -36,7 +36,7 @@ MicroBatchLoss loss_of(const Context& ctx, const HostBatch& batch, const TokenLo
 StepLosses::StepLosses(const Context& ctx, Arena& arena, std::int64_t tokens,
                        std::int64_t micro_batches)
     : sums_(static_cast<std::size_t>(micro_batches)) {
-  const Device device = ctx.device == Device::meta ? ctx.plans_for : ctx.device;
+  const Device device = ctx.scratch_device();
   const std::int64_t rooms = device == Device::cuda ? micro_batches : 1;
   values_ = arena.allocate("token losses", DType::f32, {rooms, 2, tokens});
   if (device == Device::cuda) targets_.resize(sums_.size());

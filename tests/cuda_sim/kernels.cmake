@@ -1,18 +1,19 @@
-# Tests of CUDA kernels: the .cu files, compiled by the C++ compiler against the simulation.
+# Tests of CUDA kernels: the .cu files, compiled by the C++ compiler against the simulation, and what
+# calls CUDA's libraries.
 file(GLOB cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/ops/cuda/*.cu)
 file(GLOB planted_sources CONFIGURE_DEPENDS cuda_sim/kernels/*.cu)
 set_source_files_properties(${cuda_sources} ${planted_sources} PROPERTIES LANGUAGE CXX)
 
 function(add_cuda_kernels name)
   add_library(${name} OBJECT ${ARGN})
-  target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
+  target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src
+                             ${PROJECT_BINARY_DIR}/generated)
   target_include_directories(${name} SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${NCCL_INCLUDE_DIR})
   target_compile_options(${name} PRIVATE -O1)
   target_link_libraries(${name} PRIVATE fmt::fmt GTest::gmock)
 endfunction()
 # What libheadgate_cuda.so is made of, in the test program itself.
 add_cuda_kernels(cuda_kernels ${cuda_sources} ${planted_sources} ${gpu_module})
-target_include_directories(cuda_kernels PRIVATE ${PROJECT_BINARY_DIR}/generated)
 add_cuda_kernels(cuda_kernel_tests ${kernel_tests})
 target_sources(headgate_tests PRIVATE $<TARGET_OBJECTS:cuda_kernels>
                $<TARGET_OBJECTS:cuda_kernel_tests>)
@@ -21,7 +22,7 @@ target_sources(headgate_tests PRIVATE ${gpu_tests})
 
 # The same tests under the race check: kernels call ThreadSanitizer's hooks, and find our own.
 if(NOT HEADGATE_SANITIZE)
-  add_cuda_kernels(cuda_kernels_racecheck ${cuda_sources} ${planted_sources})
+  add_cuda_kernels(cuda_kernels_racecheck ${cuda_sources} ${gpu_module} ${planted_sources})
   target_compile_options(cuda_kernels_racecheck PRIVATE -g -fsanitize=thread -Wno-tsan)
   file(GLOB racecheck_sources CONFIGURE_DEPENDS cuda_sim/racecheck/*.cpp)
   add_cuda_kernels(cuda_racecheck_objects ${racecheck_sources})

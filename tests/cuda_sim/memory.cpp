@@ -161,6 +161,14 @@ cudaError_t cudaGetDeviceCount(int* count) {
   return error(cudaErrorNoDevice, "the simulated machine has no device");
 }
 
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  if (attribute != cudaDevAttrMultiProcessorCount)
+    return error(cudaErrorInvalidValue,
+                 fmt::format("a device has no attribute {}", int(attribute)));
+  *value = machine().options.multiprocessors;
+  return cudaSuccess;
+}
+
 cudaError_t cudaMalloc(void** result, size_t bytes) {
   return allocate(result, bytes, MemoryKind::device);
 }

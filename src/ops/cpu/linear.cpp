@@ -223,21 +223,25 @@ WeightGradient product(const LinearBackwardWeight& op, const Context& ctx) {
   return {.op = op, .dtype = product_dtype(ctx, op.x)};
 }
 
+template <class Op>
+LinearScratch scratch_of(const Op& op, Context& ctx) {
+  if (ctx.scratch_device() != Device::cuda) return product(op, ctx).scratch(ctx);
+  return {.a = {},
+          .b = {},
+          .c = {},
+          .partial = {},
+          .library = ctx.scratch.allocate("cuBLASLt", DType::f32, {1, kCublasLtWorkspace / 4})};
+}
+
 }  // namespace
 
 void LinearForward::cpu(Context& ctx) const { product(*this, ctx).run(ctx); }
-LinearScratch LinearForward::scratch(Context& ctx) const {
-  return product(*this, ctx).scratch(ctx);
-}
+LinearScratch LinearForward::scratch(Context& ctx) const { return scratch_of(*this, ctx); }
 
 void LinearBackwardInput::cpu(Context& ctx) const { product(*this, ctx).run(ctx); }
-LinearScratch LinearBackwardInput::scratch(Context& ctx) const {
-  return product(*this, ctx).scratch(ctx);
-}
+LinearScratch LinearBackwardInput::scratch(Context& ctx) const { return scratch_of(*this, ctx); }
 
 void LinearBackwardWeight::cpu(Context& ctx) const { product(*this, ctx).run(ctx); }
-LinearScratch LinearBackwardWeight::scratch(Context& ctx) const {
-  return product(*this, ctx).scratch(ctx);
-}
+LinearScratch LinearBackwardWeight::scratch(Context& ctx) const { return scratch_of(*this, ctx); }
 
 }  // namespace hg
