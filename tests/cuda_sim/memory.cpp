@@ -161,14 +161,6 @@ cudaError_t cudaGetDeviceCount(int* count) {
   return error(cudaErrorNoDevice, "the simulated machine has no device");
 }
 
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  if (attribute != cudaDevAttrMultiProcessorCount)
-    return error(cudaErrorInvalidValue,
-                 fmt::format("a device has no attribute {}", int(attribute)));
-  *value = machine().options.multiprocessors;
-  return cudaSuccess;
-}
-
 cudaError_t cudaMalloc(void** result, size_t bytes) {
   return allocate(result, bytes, MemoryKind::device);
 }
@@ -218,7 +210,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       *value = 0;
       return cudaSuccess;
     case cudaDevAttrMultiProcessorCount:
-      *value = 4;
+      *value = machine().options.multiprocessors;
       return cudaSuccess;
     default:
       return error(cudaErrorInvalidValue, "an attribute that the simulation does not know");
