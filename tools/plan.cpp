@@ -3,6 +3,7 @@
 #include "config_options.h"
 #include "model/flops.h"
 #include "train/layout.h"
+#include "train/predict/roofline.h"
 #include "train/run_model.h"
 
 namespace hg::tools {
@@ -64,6 +65,43 @@ void print_work(const RunConfig& config, const StepPlan& plan) {
       "executed, per token", plan.trace.total().cost.flops / micro_tokens / 1e9);
 }
 
+void print_prediction(const RunConfig& config, const StepPlan& plan, const MeshShape& shape,
+                      const GpuSpecs& gpu, std::size_t most_ops) {
+  const RooflineAssumptions assumed;
+  const StepPrediction step = predict_step(
+      config, plan, shape, gpu,
+      model_flops_per_token(config.model, *declare_model(config.model), config.training.seq_len),
+      assumed);
+  const double memory = static_cast<double>(plan.total_bytes());
+  fmt::print("a step on {} x {}, predicted\n", shape.size(), gpu.name);
+  const auto row = [](const char* name, double seconds, const std::string& words) {
+    fmt::print("  {:<24} {:>14.3f} ms     {}\n", name, 1e3 * seconds, words);
+  };
+  row("ops", step.compute,
+      fmt::format("{} micro-batches", config.training.accumulation_steps(shape.data)));
+  for (std::size_t i = 0; i < std::min(most_ops, step.ops.size()); ++i) {
+    const OpPrediction& op = step.ops[i];
+    fmt::print("    {:<22} {:>14.3f} ms     {} calls, {}\n", op.name, 1e3 * op.seconds, op.calls,
+               op.by_memory ? "bound by memory" : "bound by products");
+  }
+  if (shape.pipeline > 1) row("waiting in the pipeline", step.waiting, "");
+  row("exchange between ranks", step.exchange,
+      fmt::format("of which nothing hides {:.3f} ms", 1e3 * step.exposed));
+  row("step", step.seconds,
+      fmt::format("{:.0f} tokens/s for each GPU, MFU {:.1f} %", step.tokens_per_second,
+                  100 * step.mfu));
+  fmt::print("  {:<24} {:>14.1f} GiB    {} {:.1f}\n", "memory", memory / kMi / 1024,
+             memory <= gpu.memory ? "of" : "MORE THAN the GPU's", gpu.memory / kMi / 1024);
+  fmt::print(
+      "  assumed: {:.0f} TFLOP/s in bf16, {:.0f} GB/s of memory, {:.0f} GB/s to GPUs of the node,\n"
+      "  {:.0f} GB/s to others ({} GPUs a node); products reach {:.0f} % of the peak, other ops\n"
+      "  {:.0f} % of memory speed, links {:.0f} %; an op takes {:.0f} us at least. No GPU has\n"
+      "  confirmed any of it\n",
+      gpu.bf16_flops / 1e12, gpu.memory_speed / 1e9, gpu.link_speed / 1e9, gpu.network_speed / 1e9,
+      gpu.in_node, 100 * assumed.product_share, 100 * assumed.memory_share,
+      100 * assumed.network_share, 1e6 * assumed.least_seconds);
+}
+
 /// As many as were asked for; or what the config says itself.
 int ranks_of(const ParallelismConfig& parallelism, int asked) {
   if (asked > 0) return asked;
@@ -100,8 +138,13 @@ void add_plan(CLI::App& app) {
   const auto ranks = std::make_shared<int>(0);
   command->add_option("--ranks", *ranks,
                       "Ranks to plan for; default: the fewest that the config allows");
-  command->callback([options, entries, ranks] {
+  const auto gpu = std::make_shared<std::string>();
+  command->add_option("--gpu", *gpu, "Predict a step on these GPUs: a100, h100, h200, b200");
+  command->add_option("--gpus", *ranks, "How many of them: as --ranks");
+  command->callback([options, entries, ranks, gpu] {
+    if (!gpu->empty()) options->overrides.push_back("training.device=cuda");
     const auto loaded = options->load();
+    const GpuSpecs* specs = gpu->empty() ? nullptr : &gpu_specs(*gpu);
     const MeshShape shape = layout_of(loaded.value, ranks_of(loaded.value.parallelism, *ranks));
     const auto [rank, plan] = plan_of_largest(loaded.value, shape);
     if (shape.size() > 1)
@@ -112,6 +155,7 @@ void add_plan(CLI::App& app) {
     print_experts(loaded.value);
     print_memory(plan, *entries);
     print_work(loaded.value, plan);
+    if (specs != nullptr) print_prediction(loaded.value, plan, shape, *specs, 2 * *entries);
   });
 }
 

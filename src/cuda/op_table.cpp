@@ -9,7 +9,11 @@
 #include "ops/gate.h"
 #include "ops/glu.h"
 #include "ops/grouped_linear.h"
+#include "ops/inspect_activations.h"
+#include "ops/inspect_gate.h"
+#include "ops/inspect_optimizer.h"
 #include "ops/linear.h"
+#include "ops/loss.h"
 #include "ops/norm.h"
 #include "ops/optimizer.h"
 #include "ops/reduce.h"
@@ -30,14 +34,17 @@ Table table_of() {
 }
 
 const Table& table() {
-  static const Table all = table_of<
-      Add, ClipForward, ClipBackward, Zero, EmbeddingForward, EmbeddingBackward, RmsNormForward,
-      AddRmsNormForward, RmsNormBackward, HeadNormRopeForward, HeadNormRopeBackward, GateForward,
-      GateBackward, SinkForward, SinkBackward, SwiGluForward, SwiGluBackward, LinearForward,
-      LinearBackwardInput, LinearBackwardWeight, GroupedLinearForward, GroupedLinearBackwardInput,
-      GroupedLinearBackwardWeight, RouterForward, RouterBackward, RouterLoads, RouterBalance,
-      RouterBiasUpdate, ExpertPlan, ArrivalPlan, Permute, Unpermute, PermuteWeights,
-      UnpermuteWeights, SumTokens, SumHeadsForward, SumHeadsBackward, AdamW, SumOfSquares, Cast>();
+  static const Table all =
+      table_of<Add, ClipForward, ClipBackward, Zero, EmbeddingForward, EmbeddingBackward,
+               RmsNormForward, AddRmsNormForward, RmsNormBackward, HeadNormRopeForward,
+               HeadNormRopeBackward, GateForward, GateBackward, SinkForward, SinkBackward,
+               SwiGluForward, SwiGluBackward, LinearForward, LinearBackwardInput,
+               LinearBackwardWeight, GroupedLinearForward, GroupedLinearBackwardInput,
+               GroupedLinearBackwardWeight, RouterForward, RouterBackward, RouterLoads,
+               RouterBalance, RouterBiasUpdate, ExpertPlan, ArrivalPlan, Permute, Unpermute,
+               PermuteWeights, UnpermuteWeights, SumTokens, SumHeadsForward, SumHeadsBackward,
+               AdamW, SumOfSquares, Cast, CrossEntropy, CrossEntropyPart, CrossEntropyJoin,
+               Magnitudes, JoinMagnitudes, GateScores, UpdateNorms>();
   return all;
 }
 

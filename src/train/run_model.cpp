@@ -133,6 +133,7 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh
   }
   meta.ctx.trace = &plan.trace;
   run_micro_batch(meta, config, batch, losses, nullptr);
+  meta.ctx.trace = &plan.update_trace;
   gradient_norm(meta.ctx, meta.store);
   adamw_step(meta.ctx, meta.store, config.optimizer, config.optimizer.lr, 1, 1);
   meta.model.end_step(meta.ctx);

@@ -97,7 +97,7 @@ BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int
   result.gemm_ceiling = measure_gemm_ceiling(cpu, compute_dtype(config.training.precision, cpu));
   const StepPlan plan = plan_step(config, cpu);
   result.planned = plan.total_bytes();
-  result.flops = plan.trace.total().cost.flops;
+  result.flops = plan.trace.total().cost.flops + plan.update_trace.total().cost.flops;
   BenchSteps run(config, cpu, plan);
   std::optional<Instruments> look;
   if (instruments) {

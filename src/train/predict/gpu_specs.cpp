@@ -1,0 +1,63 @@
+#include "train/predict/gpu_specs.h"
+
+#include <algorithm>
+
+#include "core/check.h"
+
+namespace hg {
+namespace {
+
+constexpr double kTera = 1e12, kGiga = 1e9;
+
+// NVIDIA's data sheets of the A100 80GB SXM, H100 SXM, H200 SXM and of the B200 in an HGX; half of
+// the bidirectional NVLink bandwidth. Networks as such nodes are usually built: one adapter of 200
+// or 400 Gbit/s for each GPU.
+constexpr GpuSpecs kSpecs[] = {
+    {.name = "a100",
+     .bf16_flops = 312 * kTera,
+     .f32_flops = 19.5 * kTera,
+     .memory_speed = 2039 * kGiga,
+     .memory = 80 * kGiga,
+     .link_speed = 300 * kGiga,
+     .network_speed = 25 * kGiga,
+     .in_node = 8},
+    {.name = "h100",
+     .bf16_flops = 989 * kTera,
+     .f32_flops = 67 * kTera,
+     .memory_speed = 3350 * kGiga,
+     .memory = 80 * kGiga,
+     .link_speed = 450 * kGiga,
+     .network_speed = 50 * kGiga,
+     .in_node = 8},
+    {.name = "h200",
+     .bf16_flops = 989 * kTera,
+     .f32_flops = 67 * kTera,
+     .memory_speed = 4800 * kGiga,
+     .memory = 141 * kGiga,
+     .link_speed = 450 * kGiga,
+     .network_speed = 50 * kGiga,
+     .in_node = 8},
+    {.name = "b200",
+     .bf16_flops = 2250 * kTera,
+     .f32_flops = 75 * kTera,
+     .memory_speed = 7700 * kGiga,
+     .memory = 180 * kGiga,
+     .link_speed = 900 * kGiga,
+     .network_speed = 50 * kGiga,
+     .in_node = 8},
+};
+
+}  // namespace
+
+std::span<const GpuSpecs> gpu_specs() { return kSpecs; }
+
+const GpuSpecs& gpu_specs(const std::string& name) {
+  const auto* const found = std::ranges::find(kSpecs, name, &GpuSpecs::name);
+  if (found != std::end(kSpecs)) return *found;
+  std::string known;
+  for (const GpuSpecs& specs : kSpecs)
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", specs.name);
+  fail("no GPU '{}' is known, expected one of {}", name, known);
+}
+
+}  // namespace hg
