@@ -16,11 +16,15 @@ enum class Device { meta, cpu, cuda };
 
 struct Context {
   Device device = Device::cpu;
+  Device plans_for = Device::cpu;  ///< what a meta run sizes memory for
   CpuInfo cpu;
   Arena activations{"activations"};  ///< what forward keeps for backward
   Arena scratch{"scratch"};          ///< what an op, or one block's backward, needs for a moment
   Trace* trace = nullptr;            ///< counts and times ops when set
   std::shared_ptr<OneDnn> onednn;    ///< its primitives, made at first use (ops/cpu/onednn.h)
+
+  /// The device whose bodies an op's scratch is for.
+  Device scratch_device() const { return device == Device::meta ? plans_for : device; }
 };
 
 }  // namespace hg
