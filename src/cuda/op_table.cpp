@@ -2,6 +2,7 @@
 
 #include <unordered_map>
 
+#include "ops/attention.h"
 #include "ops/cuda/kernel.h"
 #include "ops/dispatch.h"
 #include "ops/elementwise.h"
@@ -34,17 +35,16 @@ Table table_of() {
 }
 
 const Table& table() {
-  static const Table all =
-      table_of<Add, ClipForward, ClipBackward, Zero, EmbeddingForward, EmbeddingBackward,
-               RmsNormForward, AddRmsNormForward, RmsNormBackward, HeadNormRopeForward,
-               HeadNormRopeBackward, GateForward, GateBackward, SinkForward, SinkBackward,
-               SwiGluForward, SwiGluBackward, LinearForward, LinearBackwardInput,
-               LinearBackwardWeight, GroupedLinearForward, GroupedLinearBackwardInput,
-               GroupedLinearBackwardWeight, RouterForward, RouterBackward, RouterLoads,
-               RouterBalance, RouterBiasUpdate, ExpertPlan, ArrivalPlan, Permute, Unpermute,
-               PermuteWeights, UnpermuteWeights, SumTokens, SumHeadsForward, SumHeadsBackward,
-               AdamW, SumOfSquares, Cast, CrossEntropy, CrossEntropyPart, CrossEntropyJoin,
-               Magnitudes, JoinMagnitudes, GateScores, UpdateNorms>();
+  static const Table all = table_of<
+      AttentionForward, AttentionBackward, Add, ClipForward, ClipBackward, Zero, EmbeddingForward,
+      EmbeddingBackward, RmsNormForward, AddRmsNormForward, RmsNormBackward, HeadNormRopeForward,
+      HeadNormRopeBackward, GateForward, GateBackward, SinkForward, SinkBackward, SwiGluForward,
+      SwiGluBackward, LinearForward, LinearBackwardInput, LinearBackwardWeight,
+      GroupedLinearForward, GroupedLinearBackwardInput, GroupedLinearBackwardWeight, RouterForward,
+      RouterBackward, RouterLoads, RouterBalance, RouterBiasUpdate, ExpertPlan, ArrivalPlan,
+      Permute, Unpermute, PermuteWeights, UnpermuteWeights, SumTokens, SumHeadsForward,
+      SumHeadsBackward, AdamW, SumOfSquares, Cast, CrossEntropy, CrossEntropyPart, CrossEntropyJoin,
+      Magnitudes, JoinMagnitudes, GateScores, UpdateNorms>();
   return all;
 }
 

@@ -1,6 +1,6 @@
 // What CUDA C++ has no name for, by the instructions of PTX: asynchronous copies to shared memory
-// (sm_80), loads of matrix fragments and products of tensor cores. See the PTX manual, "Warp-level
-// matrix instructions", for which lane holds what.
+// (sm_80), loads of matrix fragments and products of tensor cores, powers of two. See the PTX
+// manual, "Warp-level matrix instructions", for which lane holds what.
 #pragma once
 
 #include "cuda/device.h"
@@ -58,6 +58,13 @@ HG_DEVICE void multiply_add(float (&d)[4], const std::uint32_t (&a)[4],
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/// 2^x to 2 units in the last place; 0 where that is less than 2^-126.
+HG_DEVICE float fast_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 #else
 
 using cuda_sim::Where;
@@ -95,6 +102,11 @@ HG_DEVICE void multiply_add(float (&d)[4], const std::uint32_t (&a)[4], const st
   const cuda_sim::MmaOperands operands{
       {d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
   cuda_sim::whole_warp_operation("mma", &operands, d, cuda_sim::multiply_matrices, where);
+}
+
+HG_DEVICE float fast_exp2(float x) {
+  const float y = std::exp2(x);
+  return y < 0x1p-126F ? 0 : y;
 }
 
 #endif

@@ -56,6 +56,7 @@ Cost AttentionForward::cost() const {
 }
 
 AttentionForward::Scratch AttentionForward::scratch(Context& ctx) const {
+  if (ctx.scratch_device() == Device::cuda) return {};
   const Shape packed = packed_keys(k);
   return {.blocks = ctx.scratch.allocate("attention blocks", DType::f32,
                                          {num_threads(), attention_scratch(q.dim(3), 5, 2, 3)}),
@@ -87,6 +88,12 @@ Cost AttentionBackward::cost() const {
 }
 
 AttentionBackward::Scratch AttentionBackward::scratch(Context& ctx) const {
+  if (ctx.scratch_device() == Device::cuda) {
+    Scratch result;
+    result.rows =
+        ctx.scratch.allocate("attention rows", DType::f32, {q.dim(1), q.dim(0) * q.dim(2), 4});
+    return result;
+  }
   const Shape packed = packed_keys(k);
   return {.blocks = ctx.scratch.allocate("attention blocks", DType::f32,
                                          {num_threads(), attention_scratch(q.dim(3), 8, 4, 2)}),
@@ -94,7 +101,8 @@ AttentionBackward::Scratch AttentionBackward::scratch(Context& ctx) const {
           .v = ctx.scratch.allocate("attention v", DType::f32, packed),
           .dk = ctx.scratch.allocate("attention dk", DType::f32, packed),
           .dv = ctx.scratch.allocate("attention dv", DType::f32, packed),
-          .order = ctx.scratch.allocate("attention documents", DType::i32, {q.dim(0), 2})};
+          .order = ctx.scratch.allocate("attention documents", DType::i32, {q.dim(0), 2}),
+          .rows = {}};
 }
 
 void AttentionBackward::cpu(Context& ctx) const {

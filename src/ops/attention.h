@@ -33,7 +33,7 @@ struct AttentionForward {
     Tensor blocks;  // of one task, [workers, bytes / 4] f32
     Tensor k, v;    // packed by head, [KV, S, D rounded up] f32 or less, and some rows behind
   };
-  Scratch scratch(Context& ctx) const;
+  Scratch scratch(Context& ctx) const;  ///< nothing on a GPU
 };
 
 /// With P = exp(scale q k^T - lse) and delta = rowsum(do o):
@@ -60,6 +60,7 @@ struct AttentionBackward {
     Tensor k, v;    // as in forward
     Tensor dk, dv;  // sums, like the packed k and v, f32
     Tensor order;   // documents, the costliest first, [T, 2] i32
+    Tensor rows;    // on a GPU, alone: what a query sees, its lse and delta, [KV, T G, 4] f32
   };
   Scratch scratch(Context& ctx) const;
 };
