@@ -127,14 +127,20 @@ void ParamStore::lay_out(Arena& arena, Device device, DType dtype, Tensor Flat::
     }
   });
   if (device != Device::meta) arena.reserve(static_cast<std::size_t>(sum * size_of(dtype)), gpu_);
+  // Padding counts in norms, and moments begin with zeros, as memory of the host does by itself.
+  const auto place = [&](std::int64_t n) {
+    const Tensor tensor = arena.allocate("parameters", dtype, {n});
+    if (gpu_) gpu_->zero(tensor.data(), static_cast<std::size_t>(tensor.bytes()));
+    return tensor;
+  };
   Tensor places[2][kKinds];
   each([&](std::size_t u, Kind kind, Flat& flat, std::int64_t n) {
     Tensor* shared = taking_turns && units_[u].recurring ? &places[turn_of(u)][kind] : nullptr;
     if (shared == nullptr) {
-      flat.*member = arena.allocate("parameters", dtype, {n});
+      flat.*member = place(n);
       return;
     }
-    if (!*shared) *shared = arena.allocate("parameters", dtype, {turns[turn_of(u)][kind]});
+    if (!*shared) *shared = place(turns[turn_of(u)][kind]);
     flat.*member = shared->slice(0, 0, n);
   });
 }
