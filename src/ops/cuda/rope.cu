@@ -21,7 +21,7 @@ struct Rotations {
   std::int64_t count;  // of positions
   int half, still;     // in vectors
 
-  HG_DEVICE int parts() const { return half + still; }
+  constexpr int parts() const { return half + still; }
   HG_DEVICE bool rotates(int part) const { return part < half; }
   /// Where a part's vectors are: one of each pair, or one that stays.
   HG_DEVICE int first(int part) const { return part < half ? part : part + half; }
@@ -73,6 +73,20 @@ HG_DEVICE void rotate(Part<n>& x, const Rotations<n>& rotations, std::int64_t t,
   }
 }
 
+/// Without a norm: a thread for every part of a head, in both directions.
+template <class T, int n>
+__global__ void __launch_bounds__(kThreads)
+    rotate_heads(Heads<T> y, Heads<const T> x, HeadCount heads, Rotations<n> rotations,
+                 float sign) {
+  const unsigned number = cover_row();
+  const int part = cover_column();
+  if (number >= heads.all || part >= rotations.parts()) return;
+  const Head head = heads[number];
+  Part<n> values = load_part<T>(x[head], rotations, part);
+  rotate(values, rotations, head.t, part, sign);
+  store_part(y[head], rotations, part, values);
+}
+
 /// Parts of a head that a lane has, at most: with fewer than 32 lanes, or with all of them.
 template <int n>
 inline constexpr int kParts = static_cast<int>(HeadNormRopeForward::kMaxHeadDim) / n / 32;
@@ -97,20 +111,15 @@ __global__ void __launch_bounds__(kThreads)
     for (int j = 0; j < n; ++j)
       squares += values[k].a[j] * values[k].a[j] + values[k].b[j] * values[k].b[j];
   }
-  float scale = 1;
-  if (weight != nullptr) {
-    scale = 1.0F / sqrtf(lanes_sum(squares) / static_cast<float>(d) + eps);
-    if (there && lane == 0) rstds[number] = scale;
-  }
+  const float scale = 1.0F / sqrtf(lanes_sum(squares) / static_cast<float>(d) + eps);
+  if (there && lane == 0) rstds[number] = scale;
   for (int k = 0; k < kParts<n>; ++k) {
     const int part = lane + k * lanes;
     if (part >= parts) break;
-    if (weight != nullptr) {
-      const Part<n> w = load_part<T>(weight, rotations, part);
-      for (int j = 0; j < n; ++j) {
-        values[k].a[j] = values[k].a[j] * scale * w.a[j];
-        values[k].b[j] = values[k].b[j] * scale * w.b[j];
-      }
+    const Part<n> w = load_part<T>(weight, rotations, part);
+    for (int j = 0; j < n; ++j) {
+      values[k].a[j] = values[k].a[j] * scale * w.a[j];
+      values[k].b[j] = values[k].b[j] * scale * w.b[j];
     }
     rotate(values[k], rotations, head.t, part, 1);
     store_part(y + static_cast<std::int64_t>(number) * d, rotations, part, values[k]);
@@ -118,8 +127,8 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 /// A piece of kTokens tokens a block, blockDim.y heads at a time, each with its own sums of
-/// dweight; these are added in order at the end. Without a norm there are neither.
-template <class T, int n, bool kNorm>
+/// dweight; these are added in order at the end.
+template <class T, int n>
 __global__ void __launch_bounds__(kThreads)
     head_norm_rope_backward(Heads<T> dx, float* __restrict__ pieces, const T* __restrict__ dy,
                             Heads<const T> x, const float* __restrict__ rstds,
@@ -136,7 +145,7 @@ __global__ void __launch_bounds__(kThreads)
     const bool there = number < end;
     const Head head = heads[there ? number : 0];
     const int parts = there ? rotations.parts() : 0;
-    const float rstd = kNorm && there ? rstds[number] : 1;
+    const float rstd = there ? rstds[number] : 1;
     Part<n> gradient[kParts<n>], xhat[kParts<n>];
     float dot = 0;  // of the gradient of xhat with it
     for (int k = 0; k < kParts<n>; ++k) {
@@ -144,7 +153,6 @@ __global__ void __launch_bounds__(kThreads)
       if (part >= parts) break;
       gradient[k] = load_part<T>(dy + static_cast<std::int64_t>(number) * d, rotations, part);
       rotate(gradient[k], rotations, head.t, part, -1);
-      if (!kNorm) continue;
       xhat[k] = load_part<T>(x[head], rotations, part);
       const Part<n> w = load_part<T>(weight, rotations, part);
       for (int j = 0; j < n; ++j) {
@@ -155,18 +163,17 @@ __global__ void __launch_bounds__(kThreads)
         dot += gradient[k].a[j] * xhat[k].a[j] + gradient[k].b[j] * xhat[k].b[j];
       }
     }
-    const float mean = kNorm ? lanes_sum(dot) / static_cast<float>(d) : 0;
+    const float mean = lanes_sum(dot) / static_cast<float>(d);
     for (int k = 0; k < kParts<n>; ++k) {
       const int part = lane + k * lanes;
       if (part >= parts) break;
-      for (int j = 0; kNorm && j < n; ++j) {
+      for (int j = 0; j < n; ++j) {
         gradient[k].a[j] = rstd * (gradient[k].a[j] - xhat[k].a[j] * mean);
         gradient[k].b[j] = rstd * (gradient[k].b[j] - xhat[k].b[j] * mean);
       }
       store_part(dx[head], rotations, part, gradient[k]);
     }
   }
-  if (!kNorm) return;
   auto* sums = reinterpret_cast<float*>(memory);  // [blockDim.y, d]
   for (int k = 0; k < kParts<n>; ++k) {
     const int part = lane + k * lanes;
@@ -192,16 +199,25 @@ Rotations<n> rotations_of(const Op& op) {
           static_cast<int>(still / n)};
 }
 
-/// Calls fn.operator()<T, n>(heads, rotations, threads of a block).
+/// Calls fn.operator()<T, n>(heads, rotations).
 template <class Op, class Fn>
 void for_heads(const Op& op, std::initializer_list<ConstTensor> heads, Fn&& fn) {
+  if (op.x.numel() == 0) return;
   const bool whole = op.cos.dim(1) % (16 / size_of(op.x.dtype())) == 0;
   const bool fits =
       whole && wide(heads) && wide({op.weight}) && aligned(op.cos.data()) && aligned(op.sin.data());
   for_vectors(op.x.dtype(), fits, [&]<class T, int n>() {
-    const Rotations<n> rotations = rotations_of<n>(op);
-    const dim3 block = cover_rows(1, rotations.half + rotations.still).block;
-    fn.template operator()<T, n>(heads_in(op.x.shape()), rotations, block);
+    fn.template operator()<T, n>(heads_in(op.x.shape()), rotations_of<n>(op));
+  });
+}
+
+template <class Op>
+void rotate_only(const Op& op, const Tensor& y, const ConstTensor& x, float sign,
+                 cudaStream_t stream) {
+  for_heads(op, {y, x}, [&]<class T, int n>(HeadCount heads, const Rotations<n>& rotations) {
+    const Cover cover = cover_all(heads.all, rotations.parts());
+    launch(rotate_heads<DeviceType<T>, n>, cover.grid, cover.block, 0, stream, heads_of<T>(y),
+           heads_of<T>(x), heads, rotations, sign);
   });
 }
 
@@ -209,33 +225,31 @@ void for_heads(const Op& op, std::initializer_list<ConstTensor> heads, Fn&& fn) 
 
 template <>
 void cuda_kernel(const HeadNormRopeForward& op, Context&, cudaStream_t stream) {
-  if (op.x.numel() == 0) return;
-  for_heads(op, {op.x, op.y},
-            [&]<class T, int n>(HeadCount heads, const Rotations<n>& rotations, dim3 block) {
-              launch(head_norm_rope_forward<DeviceType<T>, n>, dim3(blocks_of(heads.all, block.y)),
-                     block, 0, stream, device_pointer<T>(op.y), op.rstd.as<float>(),
-                     heads_of<T>(op.x), device_pointer<T>(op.weight), heads, rotations, op.eps);
-            });
+  if (!op.weight) return rotate_only(op, op.y, op.x, 1, stream);
+  for_heads(op, {op.x, op.y}, [&]<class T, int n>(HeadCount heads, const Rotations<n>& rotations) {
+    const Cover cover = cover_rows(heads.all, rotations.parts());
+    launch(head_norm_rope_forward<DeviceType<T>, n>, cover.grid, cover.block, 0, stream,
+           device_pointer<T>(op.y), op.rstd.as<float>(), heads_of<T>(op.x),
+           device_pointer<T>(op.weight), heads, rotations, op.eps);
+  });
 }
 
 template <>
 void cuda_kernel(const HeadNormRopeBackward& op, Context& ctx, cudaStream_t stream) {
+  if (!op.weight) return rotate_only(op, op.dx, op.dy, -1, stream);
   const ArenaScope scope(ctx.scratch);
   const Tensor pieces = op.scratch(ctx);
-  if (op.x.numel() > 0) {
-    for_heads(op, {op.x, op.dx, op.dy},
-              [&]<class T, int n>(HeadCount heads, const Rotations<n>& rotations, dim3 block) {
-                const auto kernel = op.weight ? head_norm_rope_backward<DeviceType<T>, n, true>
-                                              : head_norm_rope_backward<DeviceType<T>, n, false>;
-                const std::size_t shared =
-                    op.weight ? block.y * static_cast<std::size_t>(op.x.dim(3)) * 4 : 0;
-                launch(kernel, dim3(blocks_of(op.x.dim(0), kTokens)), block, shared, stream,
-                       heads_of<T>(op.dx), pieces ? pieces.as<float>() : nullptr,
-                       device_pointer<T>(op.dy), heads_of<T>(op.x), op.rstd.as<float>(),
-                       device_pointer<T>(op.weight), heads, rotations);
-              });
-  }
-  if (op.weight) sum_pieces(op.dweight, pieces, op.accumulate, stream);
+  for_heads(op, {op.x, op.dx, op.dy},
+            [&]<class T, int n>(HeadCount heads, const Rotations<n>& rotations) {
+              const dim3 block = cover_rows(1, rotations.parts()).block;
+              const std::size_t shared = block.y * static_cast<std::size_t>(op.x.dim(3)) * 4;
+              launch(head_norm_rope_backward<DeviceType<T>, n>,
+                     dim3(blocks_of(op.x.dim(0), kTokens)), block, shared, stream,
+                     heads_of<T>(op.dx), pieces.as<float>(), device_pointer<T>(op.dy),
+                     heads_of<T>(op.x), op.rstd.as<float>(), device_pointer<T>(op.weight), heads,
+                     rotations);
+            });
+  sum_pieces(op.dweight, pieces, op.accumulate, stream);
 }
 
 }  // namespace hg
