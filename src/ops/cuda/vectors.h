@@ -69,6 +69,22 @@ HG_DEVICE T row_sum(T x, T* partial) {
   return sum;
 }
 
+/// The same for the largest.
+template <class T>
+HG_DEVICE T row_max(T x, T* partial) {
+  const unsigned warps = blockDim.x / 32, first = threadIdx.y * warps;
+  for (int lanes = 16; lanes > 0; lanes /= 2) {
+    const T other = __shfl_xor_sync(0xffffffff, x, lanes);
+    x = x < other ? other : x;
+  }
+  if (threadIdx.x % 32 == 0) partial[first + threadIdx.x / 32] = x;
+  __syncthreads();
+  T largest = partial[first];
+  for (unsigned i = 1; i < warps; ++i)
+    largest = largest < partial[first + i] ? partial[first + i] : largest;
+  return largest;
+}
+
 /// Elements that fill 16 bytes.
 template <class T>
 inline constexpr int kWidest = 16 / static_cast<int>(sizeof(T));
