@@ -19,6 +19,10 @@ Cost UpdateNorms::cost() const {
           .bytes = 4.0 * static_cast<double>(master.bytes())};
 }
 
+Tensor UpdateNorms::scratch(Context& ctx) const {
+  return ctx.scratch.allocate("update norms of pieces", DType::f32, {kPieces, 2 * kSums});
+}
+
 void UpdateNorms::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 }  // namespace hg

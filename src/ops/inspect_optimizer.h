@@ -27,6 +27,9 @@ struct UpdateNorms {
   void check() const;
   Cost cost() const;
   void cpu(Context& ctx) const;
+  /// Partial sums, [kPieces, kSums] f64, of devices where pieces are too many for the stack.
+  Tensor scratch(Context& ctx) const;
+  static constexpr std::int64_t kPieces = 1024;
 };
 
 }  // namespace hg
