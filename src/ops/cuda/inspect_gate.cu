@@ -25,6 +25,8 @@ enum Count {
   kCounts
 };
 
+__global__ void clear(unsigned* counts) { counts[blockIdx.x * kCounts + threadIdx.x] = 0; }
+
 /// kTokens tokens of a head a block, blockDim.y of them at a time.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
@@ -160,7 +162,7 @@ void cuda_kernel(const GateScores& op, Context& ctx, cudaStream_t stream) {
   auto* counted = reinterpret_cast<unsigned*>(counts.as<std::int32_t>());
   auto *scores = scratch.scores.as<float>(), *sums = scratch.tokens.as<float>(),
        *statistics = op.heads.as<float>();
-  zero(counts, stream);
+  launch(clear, dim3(heads), dim3(kCounts), 0, stream, counted);
   for_vectors(op.logits.dtype(), false, [&]<class T, int>() {
     launch(measure<DeviceType<T>>, dim3(heads * blocks_of(tokens, kTokens)),
            cover_rows(1, elements).block, 0, stream, scores, sums, counted, heads_of<T>(op.logits),

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "ops/cuda/rows.h"
-#include "ops/cuda/zero.h"
 
 namespace hg {
 namespace {
@@ -109,11 +108,13 @@ __global__ void __launch_bounds__(kQuantileThreads)
 struct QuantileRanks {
   int of_row[kWanted], of_all[kWanted];
 };
-__global__ void begin_search(WantedKeys* __restrict__ wanted, QuantileRanks ranks) {
-  for (int w = 0; w < kWanted; ++w) {
-    const bool all = blockIdx.x + 1 == gridDim.x;
+__global__ void __launch_bounds__(kQuantileThreads)
+    begin_search(WantedKeys* __restrict__ wanted, int* __restrict__ counts, QuantileRanks ranks) {
+  const bool all = blockIdx.x + 1 == gridDim.x;
+  for (unsigned i = threadIdx.x; i < kWanted * kDigits; i += kQuantileThreads)
+    counts[blockIdx.x * (kWanted * kDigits) + i] = 0;
+  for (int w = 0; threadIdx.x == 0 && w < kWanted; ++w)
     wanted[blockIdx.x].at[w] = {0, all ? ranks.of_all[w] : ranks.of_row[w]};
-  }
 }
 
 /// The neighbours' ranks among `count` values.
@@ -148,8 +149,7 @@ inline void find_quantiles(const Tensor& wanted, const Tensor& counts, const Con
   set_ranks(ranks.of_row, length);
   set_ranks(ranks.of_all, rows * length);
   const dim3 all(static_cast<unsigned>(rows + 1)), threads(kQuantileThreads);
-  launch(begin_search, all, dim3(1), 0, stream, keys, ranks);
-  zero(counts, stream);
+  launch(begin_search, all, threads, 0, stream, keys, of_digits, ranks);
   constexpr std::int64_t kOfPart = 32 * kQuantileThreads;  // values, or more where rows are long
   const unsigned parts = std::min(blocks_of(length, kOfPart), 64U);
   for (int level = 0; level < kLevels; ++level) {

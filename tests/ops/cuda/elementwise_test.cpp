@@ -59,7 +59,7 @@ TEST(CudaElementwise, ClipHasTheBitsOfTheCpu) {
     for (const bool in_place : {false, true}) {
       const Tensor x = matrix("x"), dy = matrix("dy"), y = in_place ? x : matrix("y"),
                    dx = in_place ? dy : matrix("dx");
-      if (its.columns > 4) set(x, 4, INFINITY);
+      if (x.numel() > 4) set(x, 4, INFINITY);
       DeviceTensors device;
       const auto on_device = [&](const Tensor& slice) {
         return copy_slice(device, slice, its.shifted);
