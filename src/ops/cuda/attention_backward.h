@@ -13,27 +13,23 @@ struct alignas(16) QueryRow {
 };
 
 /// As many rows as there is shared memory for two blocks at a time, or one where rows are long.
-template <class T, int width, int columns>
+template <class T, int width>
 struct BackwardTiles {
   static constexpr int kRowBytes = width * static_cast<int>(sizeof(T));
   static constexpr int kRows = kRowBytes <= 512 ? 64 : 32;
   static constexpr int kPassing = kRowBytes <= 128 ? 64 : kRowBytes <= 256 ? 32 : 16;
-  static constexpr int kColumns = width < columns ? width : columns;
+  static constexpr int kColumns = sizeof(T) == 4 || width < 128 ? 64 : 128;
   static constexpr int kThreads = kRows * 2 * (width / kColumns);
   using Stream = TileStream<T, width, kRows, 2, kPassing, 2>;
 };
-template <class T, int width>
-using QueryGradient = BackwardTiles<T, width, 128>;
-template <class T, int width>  // two sums
-using KeyGradient = BackwardTiles<T, width, sizeof(T) == 2 ? 128 : 64>;
 
 /// A block has rows of queries of a group, whose keys and values pass.
 template <class T, int width>
-__global__ void __launch_bounds__(QueryGradient<T, width>::kThreads)
+__global__ void __launch_bounds__(BackwardTiles<T, width>::kThreads, 1)
     attention_dq(GroupRows<T> dq, GroupRows<const T> q, GroupRows<const T> d_o,
                  GroupRows<const T> k, GroupRows<const T> v, const QueryRow* __restrict__ rows,
                  SliceTable slices, float scale) {
-  using Tiles = QueryGradient<T, width>;
+  using Tiles = BackwardTiles<T, width>;
   constexpr int kKeys = Tiles::kPassing;
   HG_DYN_SHARED(memory);
   const typename Tiles::Stream stream{memory};
@@ -73,11 +69,11 @@ __global__ void __launch_bounds__(QueryGradient<T, width>::kThreads)
 /// A block has keys of a group, by which the rows of queries that may see them pass: heads are
 /// added token by token.
 template <class T, int width>
-__global__ void __launch_bounds__(KeyGradient<T, width>::kThreads)
+__global__ void __launch_bounds__(BackwardTiles<T, width>::kThreads, 1)
     attention_dkv(GroupRows<T> dk, GroupRows<T> dv, GroupRows<const T> q, GroupRows<const T> d_o,
                   GroupRows<const T> k, GroupRows<const T> v, const QueryRow* __restrict__ rows,
                   SliceTable slices, float scale) {
-  using Tiles = KeyGradient<T, width>;
+  using Tiles = BackwardTiles<T, width>;
   constexpr int kQueries = Tiles::kPassing, kColumns = Tiles::kColumns;
   HG_DYN_SHARED(memory);
   HG_SHARED(QueryRow, passing, [2][kQueries]);
