@@ -46,20 +46,23 @@ __global__ void __launch_bounds__(BackwardTiles<T, width>::kThreads, 1)
              seen_by_rows(slices, q, row, Tiles::kRows), [&](int stage, int key) {
                const TileView view(its[0].seen, its[1].seen, key, kKeys);
                if (!view.some) return;
-               float s[kKeys / 8][4] = {}, dp[kKeys / 8][4] = {};
-               add_products(s, stream.own(0), stream.warp_row(), stream.tile(stage, 0));
-               add_products(dp, stream.own(1), stream.warp_row(), stream.tile(stage, 1));
+               float p[kKeys / 8][4] = {};
+               add_products(p, stream.own(0), stream.warp_row(), stream.tile(stage, 0));
 #pragma unroll
-               for (int j = 0; j < kKeys / 8; ++j) {
-#pragma unroll
-                 for (int e = 0; e < 4; ++e) {
-                   const QueryRow& query = its[e / 2];
-                   const bool seen = view.all || query.seen.has(key + 8 * j + column + e % 2);
-                   const float p = fast_exp2(s[j][e] * (scale * kLog2E) - query.log_sum);
-                   s[j][e] = seen ? p * (dp[j][e] - query.delta) : 0;
-                 }
+               for (int i = 0; i < kKeys / 2; ++i) {
+                 float& x = p[i / 4][i % 4];
+                 const QueryRow& query = its[i % 4 / 2];
+                 const bool seen = view.all || query.seen.has(key + i / 4 * 8 + column + i % 2);
+                 x = seen ? fast_exp2(x * (scale * kLog2E) - query.log_sum) : 0;
                }
-               add_weighted(sum, s, stream.tile(stage, 0), part);
+               float ds[kKeys / 8][4] = {};
+               add_products(ds, stream.own(1), stream.warp_row(), stream.tile(stage, 1));
+#pragma unroll
+               for (int i = 0; i < kKeys / 2; ++i) {
+                 float& x = ds[i / 4][i % 4];
+                 x = p[i / 4][i % 4] * (x - its[i % 4 / 2].delta);
+               }
+               add_weighted(sum, ds, stream.tile(stage, 0), part);
              });
   put(stream.own(0), stream.warp_row(), part, sum, scale, scale);
   __syncthreads();
