@@ -1,5 +1,6 @@
 #include "ops/cached_attention.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/parallel.h"
@@ -24,6 +25,12 @@ Cost CachedAttention::cost() const {
 }
 
 Tensor CachedAttention::scratch(Context& ctx) const {
+  if (ctx.scratch_device() == Device::cuda) {
+    const std::int64_t rows = q.dim(0) * q.dim(1) * q.dim(2), most = k.dim(0) / kLeastKeys;
+    const std::int64_t pieces = std::clamp(kRowPieces / std::max(rows, std::int64_t{1}),
+                                           std::int64_t{1}, std::max(most, std::int64_t{1}));
+    return ctx.scratch.allocate("pieces", DType::f32, {pieces, rows, q.dim(3) + 2});
+  }
   return ctx.scratch.allocate("probabilities", DType::f32,
                               {q.dim(0), q.dim(1), q.dim(2), k.dim(0)});
 }

@@ -19,8 +19,11 @@ struct CachedAttention {
   void check() const;
   Cost cost() const;
   void cpu(Context& ctx) const;
-  /// One row of probabilities for each query head of each token, [n, KV, G, P] f32.
+  /// One row of probabilities for each query head of each token, [n, KV, G, P] f32; on a GPU, sums
+  /// over pieces of the cache, [pieces, n KV G, D + 2] f32.
   Tensor scratch(Context& ctx) const;
+  static constexpr std::int64_t kRowPieces = 1024;  ///< query heads times pieces, at most, ...
+  static constexpr std::int64_t kLeastKeys = 128;   ///< ... as far as pieces have so many keys
 };
 
 /// y = x, where both may be slices of wider rows.

@@ -24,6 +24,11 @@ void check_two_of_each_head(const char* op, const Tensor& out, const ConstTensor
   check_contiguous(op, "out", out, {q.dim(1) * q.dim(2), 2}, DType::f32);
 }
 
+/// Scratch of a GPU: two values for each query and head.
+Tensor values_of_rows(Context& ctx, const ConstTensor& q) {
+  return ctx.scratch.allocate("attention values", DType::f32, {q.dim(1) * q.dim(2), q.dim(0), 2});
+}
+
 }  // namespace
 
 void FirstTokenShare::check() const {
@@ -37,6 +42,7 @@ Cost FirstTokenShare::cost() const {
 }
 
 Tensor FirstTokenShare::scratch(Context& ctx) const {
+  if (ctx.scratch_device() == Device::cuda) return values_of_rows(ctx, q);
   const std::int64_t pieces = (q.dim(0) + kTokensPerPiece - 1) / kTokensPerPiece;
   return ctx.scratch.allocate("first token sums", DType::f32, {pieces, q.dim(1) * q.dim(2), 2});
 }
@@ -55,6 +61,8 @@ Cost AttentionEntropy::cost() const {
 }
 
 AttentionEntropy::Scratch AttentionEntropy::scratch(Context& ctx) const {
+  if (ctx.scratch_device() == Device::cuda)
+    return {.blocks = {}, .partials = values_of_rows(ctx, q)};
   const std::int64_t pieces = (q.dim(0) + kSmallestBlock - 1) / kSmallestBlock;
   return {.blocks = ctx.scratch.allocate("attention blocks", DType::f32,
                                          {num_threads(), attention_scratch(q.dim(3), 3, 2, 3)}),

@@ -26,7 +26,7 @@ struct FirstTokenShare {
   void check() const;
   Cost cost() const;
   void cpu(Context& ctx) const;
-  /// Sums over pieces of the tokens, [pieces, KV G, 2] f32.
+  /// Sums over pieces of the tokens, [pieces, KV G, 2] f32; on a GPU, by token: [KV G, T, 2].
   Tensor scratch(Context& ctx) const;
   static constexpr std::int64_t kTokensPerPiece = 64;
 };
@@ -52,7 +52,8 @@ struct AttentionEntropy {
 
   struct Scratch {
     Tensor blocks;    // of one task, [workers, bytes / 4] f32
-    Tensor partials;  // by head and block of tokens, [KV G, pieces, 2] f32
+    Tensor partials;  // by head and block of tokens, [KV G, pieces, 2] f32; on a GPU, this
+                      // alone, by token: [KV G, T, 2]
   };
   Scratch scratch(Context& ctx) const;
   static constexpr std::int64_t kSmallestBlock = 64;  // of any kernel

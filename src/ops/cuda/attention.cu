@@ -73,6 +73,7 @@ void forward(const AttentionForward& op, cudaStream_t stream) {
 template <class T, int width>
 void backward(const AttentionBackward& op, const Tensor& room, cudaStream_t stream) {
   using D = DeviceType<T>;
+  using Tiles = BackwardTiles<D, width>;
   const std::int64_t groups = op.q.dim(1);
   const GroupRows q = group_rows<T>(op.q), d_o = group_rows<T>(op.d_o), o = group_rows<T>(op.o);
   const GroupRows k = group_rows<T>(op.k), v = group_rows<T>(op.v);
@@ -83,12 +84,10 @@ void backward(const AttentionBackward& op, const Tensor& room, cudaStream_t stre
     launch(wide ? find_query_rows<D, kWidest<D>> : find_query_rows<D, 1>,
            dim3(static_cast<unsigned>(op.q.dim(0))), dim3(128), 0, stream, rows, o, d_o,
            op.lse.as<float>(), slices, static_cast<int>(groups * op.q.dim(2)));
-    using Tiles = QueryGradient<D, width>;
     launch(attention_dq<D, width>, tiles_by_groups(q.count, Tiles::kRows, groups),
            dim3(Tiles::kThreads), Tiles::Stream::kBytes, stream, group_rows<T>(op.dq), q, d_o, k, v,
            rows, slices, op.scale);
   }
-  using Tiles = KeyGradient<D, width>;
   launch(attention_dkv<D, width>, tiles_by_groups(k.count, Tiles::kRows, groups),
          dim3(Tiles::kThreads), Tiles::Stream::kBytes, stream, group_rows<T>(op.dk),
          group_rows<T>(op.dv), q, d_o, k, v, rows, slices, op.scale);

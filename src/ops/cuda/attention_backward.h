@@ -13,27 +13,23 @@ struct alignas(16) QueryRow {
 };
 
 /// As many rows as there is shared memory for two blocks at a time, or one where rows are long.
-template <class T, int width, int columns>
+template <class T, int width>
 struct BackwardTiles {
   static constexpr int kRowBytes = width * static_cast<int>(sizeof(T));
   static constexpr int kRows = kRowBytes <= 512 ? 64 : 32;
   static constexpr int kPassing = kRowBytes <= 128 ? 64 : kRowBytes <= 256 ? 32 : 16;
-  static constexpr int kColumns = width < columns ? width : columns;
+  static constexpr int kColumns = sizeof(T) == 4 || width < 128 ? 64 : 128;
   static constexpr int kThreads = kRows * 2 * (width / kColumns);
   using Stream = TileStream<T, width, kRows, 2, kPassing, 2>;
 };
-template <class T, int width>
-using QueryGradient = BackwardTiles<T, width, 128>;
-template <class T, int width>  // two sums
-using KeyGradient = BackwardTiles<T, width, sizeof(T) == 2 ? 128 : 64>;
 
 /// A block has rows of queries of a group, whose keys and values pass.
 template <class T, int width>
-__global__ void __launch_bounds__(QueryGradient<T, width>::kThreads)
+__global__ void __launch_bounds__(BackwardTiles<T, width>::kThreads, 1)
     attention_dq(GroupRows<T> dq, GroupRows<const T> q, GroupRows<const T> d_o,
                  GroupRows<const T> k, GroupRows<const T> v, const QueryRow* __restrict__ rows,
                  SliceTable slices, float scale) {
-  using Tiles = QueryGradient<T, width>;
+  using Tiles = BackwardTiles<T, width>;
   constexpr int kKeys = Tiles::kPassing;
   HG_DYN_SHARED(memory);
   const typename Tiles::Stream stream{memory};
@@ -50,20 +46,23 @@ __global__ void __launch_bounds__(QueryGradient<T, width>::kThreads)
              seen_by_rows(slices, q, row, Tiles::kRows), [&](int stage, int key) {
                const TileView view(its[0].seen, its[1].seen, key, kKeys);
                if (!view.some) return;
-               float s[kKeys / 8][4] = {}, dp[kKeys / 8][4] = {};
-               add_products(s, stream.own(0), stream.warp_row(), stream.tile(stage, 0));
-               add_products(dp, stream.own(1), stream.warp_row(), stream.tile(stage, 1));
+               float p[kKeys / 8][4] = {};
+               add_products(p, stream.own(0), stream.warp_row(), stream.tile(stage, 0));
 #pragma unroll
-               for (int j = 0; j < kKeys / 8; ++j) {
-#pragma unroll
-                 for (int e = 0; e < 4; ++e) {
-                   const QueryRow& query = its[e / 2];
-                   const bool seen = view.all || query.seen.has(key + 8 * j + column + e % 2);
-                   const float p = fast_exp2(s[j][e] * (scale * kLog2E) - query.log_sum);
-                   s[j][e] = seen ? p * (dp[j][e] - query.delta) : 0;
-                 }
+               for (int i = 0; i < kKeys / 2; ++i) {
+                 float& x = p[i / 4][i % 4];
+                 const QueryRow& query = its[i % 4 / 2];
+                 const bool seen = view.all || query.seen.has(key + i / 4 * 8 + column + i % 2);
+                 x = seen ? fast_exp2(x * (scale * kLog2E) - query.log_sum) : 0;
                }
-               add_weighted(sum, s, stream.tile(stage, 0), part);
+               float ds[kKeys / 8][4] = {};
+               add_products(ds, stream.own(1), stream.warp_row(), stream.tile(stage, 1));
+#pragma unroll
+               for (int i = 0; i < kKeys / 2; ++i) {
+                 float& x = ds[i / 4][i % 4];
+                 x = p[i / 4][i % 4] * (x - its[i % 4 / 2].delta);
+               }
+               add_weighted(sum, ds, stream.tile(stage, 0), part);
              });
   put(stream.own(0), stream.warp_row(), part, sum, scale, scale);
   __syncthreads();
@@ -73,11 +72,11 @@ __global__ void __launch_bounds__(QueryGradient<T, width>::kThreads)
 /// A block has keys of a group, by which the rows of queries that may see them pass: heads are
 /// added token by token.
 template <class T, int width>
-__global__ void __launch_bounds__(KeyGradient<T, width>::kThreads)
+__global__ void __launch_bounds__(BackwardTiles<T, width>::kThreads, 1)
     attention_dkv(GroupRows<T> dk, GroupRows<T> dv, GroupRows<const T> q, GroupRows<const T> d_o,
                   GroupRows<const T> k, GroupRows<const T> v, const QueryRow* __restrict__ rows,
                   SliceTable slices, float scale) {
-  using Tiles = KeyGradient<T, width>;
+  using Tiles = BackwardTiles<T, width>;
   constexpr int kQueries = Tiles::kPassing, kColumns = Tiles::kColumns;
   HG_DYN_SHARED(memory);
   HG_SHARED(QueryRow, passing, [2][kQueries]);

@@ -9,8 +9,9 @@ namespace hg {
 template <class T, int width>
 struct ForwardTiles {
   static constexpr int kRowBytes = width * static_cast<int>(sizeof(T));
-  static constexpr int kRows = 64, kKeys = kRowBytes <= 256 ? 64 : 16384 / kRowBytes;
-  static constexpr int kColumns = kRowBytes <= 512 ? width : 128;
+  static constexpr int kRows = kRowBytes <= 512 ? 64 : 32;
+  static constexpr int kKeys = kRowBytes <= 256 ? 64 : 16384 / kRowBytes;
+  static constexpr int kColumns = sizeof(T) == 2 ? width : 64;
   static constexpr int kThreads = kRows * 2 * (width / kColumns);
   using Stream = TileStream<T, width, kRows, 1, kKeys, 2>;
 };

@@ -131,7 +131,7 @@ TEST(CudaAttention, TakesRowsThatAreNotWholeVectors) {
   for (const DType dtype : kDTypes) {
     expect_same_as_cpu(dtype, {.kv = 2, .g = 2, .d = 19}, {1, 40}, true);
     expect_same_as_cpu(dtype, {.kv = 1, .g = 1, .d = 64}, {40}, true);
-    expect_same_as_cpu(dtype, {.kv = 1, .g = 1, .d = 7}, {1});
+    expect_same_as_cpu(dtype, {.kv = 1, .g = 1, .d = 7}, {1, 3});
   }
 }
 
