@@ -9,7 +9,7 @@ function(add_cuda_kernels name)
   add_library(${name} OBJECT ${ARGN})
   target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
   target_include_directories(${name} SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${NCCL_INCLUDE_DIR})
-  target_compile_options(${name} PRIVATE -O1)
+  target_compile_options(${name} PRIVATE -O1 -Wno-unknown-pragmas)  # nvcc's #pragma unroll
   target_link_libraries(${name} PRIVATE fmt::fmt GTest::gmock)
 endfunction()
 add_cuda_kernels(cuda_kernels ${cuda_sources} ${cuda_library_sources} ${planted_sources})

@@ -23,16 +23,25 @@ HG_DEVICE unsigned long long key_of(float score, int expert) {
   return static_cast<unsigned long long>(rising) << 32 | ~static_cast<unsigned>(expert);
 }
 
+struct Choice {
+  int expert;
+  float score;
+};
+
 /// The expert with the largest score + bias that is not in `taken`, which it enters. Bit j of
 /// `taken` is of the lane's j-th expert.
 template <int n>
-HG_DEVICE int take_largest(const float (&biased)[n], int experts, unsigned& taken) {
+HG_DEVICE Choice take_largest(const float (&scores)[n], const float (&biases)[n], int experts,
+                              unsigned& taken) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   unsigned long long best = 0;
+  float score = 0;  // of the lane's best
+#pragma unroll
   for (int j = 0; j < n; ++j) {
     const int e = lane + 32 * j;
     const bool left = e < experts && (taken >> j & 1U) == 0;
-    const unsigned long long key = left ? key_of(biased[j], e) : 0;
+    const unsigned long long key = left ? key_of(scores[j] + biases[j], e) : 0;
+    score = key > best ? scores[j] : score;
     best = key > best ? key : best;
   }
   for (int lanes = 16; lanes > 0; lanes /= 2) {
@@ -41,7 +50,7 @@ HG_DEVICE int take_largest(const float (&biased)[n], int experts, unsigned& take
   }
   const int expert = static_cast<int>(~static_cast<unsigned>(best));
   if (expert % 32 == lane) taken |= 1U << expert / 32;
-  return expert;
+  return {expert, __shfl_sync(0xffffffff, score, expert % 32)};
 }
 
 struct ForwardOutput {
@@ -66,6 +75,7 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
 
   float biases[n], probabilities[n] = {};
+#pragma unroll
   for (int j = 0; j < n; ++j) {
     const int e = lane + 32 * j;
     biases[j] = bias != nullptr && e < experts ? bias[e] : 0;
@@ -78,9 +88,9 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t end = begin + kPiece < bound ? begin + kPiece : bound;
   for (std::int64_t t = begin + warp; t < end; t += kWarps) {
     const RouterToken<n> token(logits + t * experts, experts, function.score);
-    float biased[n], highest = 0, logit = 0;
+    float highest = 0, logit = 0;
+#pragma unroll
     for (int j = 0; j < n; ++j) {
-      biased[j] = token.scores[j] + biases[j];
       const float p = token.scores[j] * (1 / token.score_sum);
       probabilities[j] += p;
       highest = fmaxf(highest, p);
@@ -93,18 +103,18 @@ __global__ void __launch_bounds__(kThreads)
     unsigned taken = 0;
     float sum = kTinySum;
     for (int i = 0; i < k; ++i) {
-      const int e = take_largest(biased, experts, taken);
-      const float score = token.score_of(e);
-      sum += score;
+      const Choice choice = take_largest(token.scores, biases, experts, taken);
+      sum += choice.score;
       if (i % 32 != lane) continue;
-      out.experts[t * k + i] = e;
-      out.weights[t * k + i] = score;
-      atomicAdd(&counts[e], 1);
+      out.experts[t * k + i] = choice.expert;
+      out.weights[t * k + i] = choice.score;
+      atomicAdd(&counts[choice.expert], 1);
     }
     const float factor = function.renormalize ? function.factor / sum : function.factor;
     for (int i = lane; i < k; i += 32) out.weights[t * k + i] *= factor;
   }
 
+#pragma unroll
   for (int j = 0; j < n; ++j) {
     const int e = lane + 32 * j;
     if (e < experts) sums[warp * experts + e] = probabilities[j];
@@ -205,34 +215,45 @@ __global__ void __launch_bounds__(kThreads)
   if (balance != nullptr) {
     const float* row = balance + static_cast<std::int64_t>(documents.document_of(t)) * experts;
     float dot = 0;
+#pragma unroll
     for (int j = 0; j < n; ++j) {
       gradient[j] = lane + 32 * j < experts ? row[lane + 32 * j] : 0;
       dot += gradient[j] * token.scores[j];
     }
     const float mean = warp_sum(dot) / token.score_sum;
+#pragma unroll
     for (int j = 0; j < n; ++j) gradient[j] = (gradient[j] - mean) * (1 / token.score_sum);
   }
 
-  float sum = kTinySum, dot = 0;  // over the token's experts
+  float sum = 0, dot = 0;  // over the token's experts
   for (int i = 0; i < k; ++i) {
-    const float score = token.score_of(chosen[t * k + i]);
-    sum += score;
-    dot += dweights[t * k + i] * score;
+    const int e = chosen[t * k + i];
+#pragma unroll
+    for (int j = 0; j < n; ++j) {
+      const float score = e == lane + 32 * j ? token.scores[j] : 0;
+      sum += score;
+      dot += dweights[t * k + i] * score;
+    }
   }
+  sum = warp_sum(sum) + kTinySum;
+  dot = warp_sum(dot);
   const float factor = function.renormalize ? function.factor / sum : function.factor;
   const float mean = function.renormalize ? dot / sum : 0;
   for (int i = 0; i < k; ++i) {
     const int e = chosen[t * k + i];
     const float its = factor * (dweights[t * k + i] - mean);
+#pragma unroll
     for (int j = 0; j < n; ++j) gradient[j] += e == lane + 32 * j ? its : 0;
   }
 
   const float from_lse = 2 * z * token.lse;
   float shift = 0;
   if (function.score == RouterScore::softmax) {
+#pragma unroll
     for (int j = 0; j < n; ++j) shift += gradient[j] * token.softmax[j];
     shift = warp_sum(shift);
   }
+#pragma unroll
   for (int j = 0; j < n; ++j) {
     const int e = lane + 32 * j;
     if (e >= experts) continue;

@@ -28,34 +28,31 @@ struct RouterToken {
   HG_DEVICE RouterToken(const float* its_logits, int experts, RouterScore score) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     float top = -INFINITY, sum = 0;
+#pragma unroll
     for (int j = 0; j < n; ++j) {
       const int e = lane + 32 * j;
       logits[j] = e < experts ? its_logits[e] : -INFINITY;
       top = fmaxf(top, logits[j]);
     }
     top = warp_max(top);
+#pragma unroll
     for (int j = 0; j < n; ++j) {
       softmax[j] = expf(logits[j] - top);
       sum += softmax[j];
     }
     sum = warp_sum(sum);
     lse = top + logf(sum);
+#pragma unroll
     for (int j = 0; j < n; ++j) scores[j] = softmax[j] = softmax[j] * (1 / sum);
     score_sum = 1;
     if (score == RouterScore::softmax) return;
     sum = 0;
+#pragma unroll
     for (int j = 0; j < n; ++j) {
       scores[j] = 1 / (1 + expf(-logits[j]));  // 0 for -inf
       sum += scores[j];
     }
     score_sum = warp_sum(sum);
-  }
-
-  /// The score of an expert, which all lanes name.
-  HG_DEVICE float score_of(int expert) const {
-    float score = 0;
-    for (int j = 0; j < n; ++j) score = j == expert / 32 ? scores[j] : score;
-    return __shfl_sync(0xffffffff, score, expert % 32);
   }
 };
 
