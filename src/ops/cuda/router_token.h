@@ -78,6 +78,11 @@ struct RouterDocuments {
   }
 };
 
+inline RouterDocuments documents_of(const ConstTensor& documents, std::int64_t tokens) {
+  if (!documents) return {nullptr, 1, tokens};
+  return {documents.as<std::int32_t>(), static_cast<int>(documents.dim(0) - 1), tokens};
+}
+
 /// Calls fn.operator()<n>() with the smallest n for which 32 n lanes hold a value for each expert.
 template <class Fn>
 void for_values_per_lane(std::int64_t experts, Fn&& fn) {
