@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "ops/attention.h"
+#include "ops/cached_attention.h"
 #include "ops/cuda/kernel.h"
 #include "ops/dispatch.h"
 #include "ops/elementwise.h"
@@ -11,6 +12,7 @@
 #include "ops/glu.h"
 #include "ops/grouped_linear.h"
 #include "ops/inspect_activations.h"
+#include "ops/inspect_attention.h"
 #include "ops/inspect_gate.h"
 #include "ops/inspect_optimizer.h"
 #include "ops/linear.h"

@@ -9,7 +9,7 @@ function(add_cuda_kernels name)
   target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src
                              ${PROJECT_BINARY_DIR}/generated)
   target_include_directories(${name} SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${NCCL_INCLUDE_DIR})
-  target_compile_options(${name} PRIVATE -O1 -Wno-unknown-pragmas)
+  target_compile_options(${name} PRIVATE -O1 -Wno-unknown-pragmas)  # nvcc's #pragma unroll
   target_link_libraries(${name} PRIVATE fmt::fmt GTest::gmock)
 endfunction()
 # What libheadgate_cuda.so is made of, in the test program itself.

@@ -38,7 +38,7 @@ struct RowProducts {
   const T* in;      // [R, terms]
   const T* weight;  // [E, columns, terms], or [E, terms, columns]
   const int* offsets;
-  std::int64_t out_stride, in_stride;
+  int out_stride, in_stride;
   int experts, columns, terms;
 };
 
@@ -57,16 +57,17 @@ __global__ void __launch_bounds__(kTileThreads, Sums::kBlocks)
     const int row_tiles = tiles_of(end - begin, Sums::kM), place = tile - firsts[expert];
     const int top = begin + place % row_tiles * Sums::kM, left = place / row_tiles * Sums::kN;
     const T* weight = p.weight + static_cast<std::int64_t>(expert) * p.columns * p.terms;
-    const std::int64_t weight_stride = transposed ? p.terms : p.columns;
+    const int weight_stride = transposed ? p.terms : p.columns;
     Sums sums;
     multiply_tile<false, transposed, wide>(
-        sums, {p.in + top * p.in_stride, p.in_stride, end - top},
-        {weight + left * (transposed ? weight_stride : 1), weight_stride, p.columns - left},
+        sums, {p.in + std::int64_t{top} * p.in_stride, p.in_stride, end - top},
+        {weight + std::int64_t{left} * (transposed ? weight_stride : 1), weight_stride,
+         p.columns - left},
         p.terms, memory);
-    store_tile<wide>(
-        sums,
-        TileOutput<T>{p.out + top * p.out_stride + left, p.out_stride, end - top, p.columns - left},
-        false);
+    store_tile<wide>(sums,
+                     TileOutput<T>{p.out + std::int64_t{top} * p.out_stride + left, p.out_stride,
+                                   end - top, p.columns - left},
+                     false);
     __syncthreads();
   }
 }
@@ -77,7 +78,7 @@ struct WeightGradients {
   float* dweight;   // [E, N, K]
   const T *dy, *x;  // [R, N], [R, K]
   const int* offsets;
-  std::int64_t dy_stride, x_stride;
+  int dy_stride, x_stride;
   int experts, n, k;
   bool accumulate;
 };
@@ -96,8 +97,8 @@ __global__ void __launch_bounds__(kTileThreads, Sums::kBlocks)
     const int top = place % row_tiles * Sums::kM, left = place / row_tiles * Sums::kN;
     Sums sums;
     multiply_tile<true, false, wide>(
-        sums, {p.dy + begin * p.dy_stride + top, p.dy_stride, p.n - top},
-        {p.x + begin * p.x_stride + left, p.x_stride, p.k - left}, rows, memory);
+        sums, {p.dy + std::int64_t{begin} * p.dy_stride + top, p.dy_stride, p.n - top},
+        {p.x + std::int64_t{begin} * p.x_stride + left, p.x_stride, p.k - left}, rows, memory);
     float* to = p.dweight + (static_cast<std::int64_t>(expert) * p.n + top) * p.k + left;
     store_tile<wide>(sums, TileOutput<float>{to, p.k, p.n - top, p.k - left}, p.accumulate);
     __syncthreads();
@@ -146,8 +147,9 @@ void run_rows(const Tensor& out, const ConstTensor& in, const ConstTensor& weigh
            kTileBytes<Sums> + static_cast<std::size_t>(experts) * sizeof(int), stream,
            RowProducts<T>{static_cast<T*>(out.data()), static_cast<const T*>(in.data()),
                           static_cast<const T*>(weight.data()), offsets.as<std::int32_t>(),
-                          out.stride(0), in.stride(0), static_cast<int>(experts),
-                          static_cast<int>(columns), static_cast<int>(in.dim(1))});
+                          static_cast<int>(out.stride(0)), static_cast<int>(in.stride(0)),
+                          static_cast<int>(experts), static_cast<int>(columns),
+                          static_cast<int>(in.dim(1))});
   });
 }
 
@@ -175,8 +177,9 @@ void cuda_kernel(const GroupedLinearBackwardWeight& op, Context&, cudaStream_t s
            kTileBytes<Sums>, stream,
            WeightGradients<T>{op.dweight.as<float>(), static_cast<const T*>(op.dy.data()),
                               static_cast<const T*>(op.x.data()), op.offsets.as<std::int32_t>(),
-                              op.dy.stride(0), op.x.stride(0), static_cast<int>(experts),
-                              static_cast<int>(n), static_cast<int>(k), op.accumulate});
+                              static_cast<int>(op.dy.stride(0)), static_cast<int>(op.x.stride(0)),
+                              static_cast<int>(experts), static_cast<int>(n), static_cast<int>(k),
+                              op.accumulate});
   });
 }
 

@@ -37,14 +37,14 @@ struct SharedTile {
 /// becomes zero. With `wide`, rows begin at multiples of 16 bytes and have whole chunks.
 template <bool wide, class T, int tile_rows, int tile_columns>
 HG_DEVICE void load_tile(const SharedTile<T, tile_rows, tile_columns>& tile, const T* from,
-                         std::int64_t stride, int rows, int columns) {
+                         int stride, int rows, int columns) {
   using Tile = SharedTile<T, tile_rows, tile_columns>;
   for (int i = static_cast<int>(threadIdx.x); i < tile_rows * Tile::kChunks; i += kTileThreads) {
     const int row = i / Tile::kChunks, chunk = i % Tile::kChunks, column = chunk * Tile::kChunk;
     T* to = tile.chunk(row, chunk);
     if constexpr (wide) {
       const bool there = row < rows && column < columns;
-      copy_async_16(to, there ? from + row * stride + column : from, there);
+      copy_async_16(to, from + row * stride + column, there);
     } else {
       for (int e = 0; e < Tile::kChunk; ++e) {
         const bool there = row < rows && column + e < columns;
@@ -78,16 +78,10 @@ struct TensorCoreSums {
   template <bool a_transposed, bool b_transposed, class A, class B>
   HG_DEVICE void add(const A& a, const B& b) {
     const int l = lane();
+#pragma unroll
     for (int k = 0; k < kK; k += 16) {
-      std::uint32_t left[kWarpM / 16][4], right[kWarpN / 16][4];
-      for (int i = 0; i < kWarpM / 16; ++i) {  // matrices: rows, 8 below, both 8 terms on
-        const int m = warp_row() + i * 16;
-        if constexpr (a_transposed) {
-          load_transposed_matrices(left[i], a.chunk(k + l % 8 + l / 16 * 8, m / 8 + l / 8 % 2));
-        } else {
-          load_matrices(left[i], a.chunk(m + l % 16, k / 8 + l / 16));
-        }
-      }
+      std::uint32_t right[kWarpN / 16][4];
+#pragma unroll
       for (int j = 0; j < kWarpN / 16; ++j) {  // matrices: columns, 8 terms on, both 8 to the right
         const int n = warp_column() + j * 16;
         if constexpr (b_transposed) {
@@ -96,10 +90,19 @@ struct TensorCoreSums {
           load_transposed_matrices(right[j], b.chunk(k + l % 16, n / 8 + l / 16));
         }
       }
-      for (int i = 0; i < kWarpM / 16; ++i) {
+#pragma unroll
+      for (int i = 0; i < kWarpM / 16; ++i) {  // matrices: rows, 8 below, both 8 terms on
+        const int m = warp_row() + i * 16;
+        std::uint32_t left[4];
+        if constexpr (a_transposed) {
+          load_transposed_matrices(left, a.chunk(k + l % 8 + l / 16 * 8, m / 8 + l / 8 % 2));
+        } else {
+          load_matrices(left, a.chunk(m + l % 16, k / 8 + l / 16));
+        }
+#pragma unroll
         for (int j = 0; j < kWarpN / 8; ++j) {
           const std::uint32_t(&its)[4] = right[j / 2];
-          multiply_add(sums[i][j], left[i], {its[j % 2 * 2], its[j % 2 * 2 + 1]});
+          multiply_add(sums[i][j], left, {its[j % 2 * 2], its[j % 2 * 2 + 1]});
         }
       }
     }
@@ -108,8 +111,11 @@ struct TensorCoreSums {
   /// Calls fn(row, column, values) for all elements that the thread has, pairs of neighbours.
   template <class Fn>
   HG_DEVICE void for_each(Fn&& fn) const {
+#pragma unroll
     for (int i = 0; i < kWarpM / 16; ++i) {
+#pragma unroll
       for (int j = 0; j < kWarpN / 8; ++j) {
+#pragma unroll
         for (int half = 0; half < 2; ++half) {
           const float pair[2] = {sums[i][j][half * 2], sums[i][j][half * 2 + 1]};
           fn(warp_row() + i * 16 + half * 8 + lane() / 4, warp_column() + j * 8 + lane() % 4 * 2,
@@ -123,7 +129,7 @@ struct TensorCoreSums {
 /// The same for f32: 64 x 64, of which a thread has every 16th row and column.
 struct PlainSums {
   using Element = float;
-  static constexpr int kM = 64, kN = 64, kK = 16, kStages = 3, kBlocks = 4;
+  static constexpr int kM = 64, kN = 64, kK = 16, kStages = 3, kBlocks = 2;
   static constexpr int kSide = 16;
 
   float sums[kM / kSide][kN / kSide];
@@ -155,7 +161,9 @@ struct PlainSums {
 
   template <class Fn>
   HG_DEVICE void for_each(Fn&& fn) const {
+#pragma unroll
     for (int i = 0; i < kM / kSide; ++i) {
+#pragma unroll
       for (int j = 0; j < kN / kSide; ++j) {
         const float one[1] = {sums[i][j]};
         fn(first_row() + i * kSide, first_column() + j * kSide, one);
@@ -169,7 +177,7 @@ struct PlainSums {
 template <class T>
 struct TileOperand {
   const T* data;
-  std::int64_t stride;
+  int stride;
   int extent;
 };
 
@@ -191,21 +199,23 @@ HG_DEVICE void multiply_tile(Sums& result, const TileOperand<typename Sums::Elem
     return A{static_cast<T*>(memory) + step % Sums::kStages * (kM + kN) * kK};
   };
   const auto tile_of_b = [&](int step) { return B{tile_of_a(step).memory + kM * kK}; };
-  const int steps = (terms + kK - 1) / kK;
+  const T *next_a = a.data, *next_b = b.data;
   const auto load = [&](int step) {
-    const int first = step * kK, left = terms - first;
-    if (step < steps) {
-      load_tile<wide>(tile_of_a(step), a.data + first * (a_transposed ? a.stride : 1), a.stride,
-                      a_transposed ? left : a.extent, a_transposed ? a.extent : left);
-      load_tile<wide>(tile_of_b(step), b.data + first * (b_transposed ? 1 : b.stride), b.stride,
-                      b_transposed ? b.extent : left, b_transposed ? left : b.extent);
+    const int left = terms - step * kK;
+    if (left > 0) {
+      load_tile<wide>(tile_of_a(step), next_a, a.stride, a_transposed ? left : a.extent,
+                      a_transposed ? a.extent : left);
+      load_tile<wide>(tile_of_b(step), next_b, b.stride, b_transposed ? b.extent : left,
+                      b_transposed ? left : b.extent);
+      next_a += a_transposed ? std::int64_t{kK} * a.stride : kK;
+      next_b += b_transposed ? kK : std::int64_t{kK} * b.stride;
     }
     commit_copies();  // an empty group, if there is no such step: all steps wait alike
   };
 
   result.clear();
   for (int step = 0; step < kAhead; ++step) load(step);
-  for (int step = 0; step < steps; ++step) {
+  for (int step = 0; step * kK < terms; ++step) {
     wait_for_copies<kAhead - 1>();
     __syncthreads();  // the step is there for all; and all are done with the one before it
     load(step + kAhead);
@@ -217,7 +227,7 @@ HG_DEVICE void multiply_tile(Sums& result, const TileOperand<typename Sums::Elem
 template <class T>
 struct TileOutput {
   T* data;
-  std::int64_t stride;
+  int stride;
   int rows, columns;
 };
 
@@ -226,7 +236,7 @@ template <bool wide, class Sums, class T>
 HG_DEVICE void store_tile(const Sums& result, const TileOutput<T>& output, bool accumulate) {
   result.for_each([&]<int n>(int row, int column, const float(&values)[n]) {
     if (row >= output.rows) return;
-    T* to = output.data + row * output.stride + column;
+    T* to = output.data + static_cast<std::int64_t>(row) * output.stride + column;
     if constexpr (wide) {
       if (column >= output.columns) return;
       Elements<T, n> out;

@@ -1,9 +1,7 @@
-// CUDA bodies of ops/route.h. A token is a warp's. What is summed over tokens goes piece by piece,
+// CUDA body of RouterForward. A token is a warp's. What is summed over tokens goes piece by piece,
 // in an order that depends on shapes and documents alone. A logit that is not finite makes weights
 // that are not, where the CPU's body throws: the device has nobody to tell.
 #include "ops/route.h"
-
-#include <algorithm>
 
 #include "ops/cuda/kernel.h"
 #include "ops/cuda/router_token.h"
@@ -23,16 +21,25 @@ HG_DEVICE unsigned long long key_of(float score, int expert) {
   return static_cast<unsigned long long>(rising) << 32 | ~static_cast<unsigned>(expert);
 }
 
+struct Choice {
+  int expert;
+  float score;
+};
+
 /// The expert with the largest score + bias that is not in `taken`, which it enters. Bit j of
 /// `taken` is of the lane's j-th expert.
 template <int n>
-HG_DEVICE int take_largest(const float (&biased)[n], int experts, unsigned& taken) {
+HG_DEVICE Choice take_largest(const float (&scores)[n], const float (&biases)[n], int experts,
+                              unsigned& taken) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   unsigned long long best = 0;
+  float score = 0;  // of the lane's best
+#pragma unroll
   for (int j = 0; j < n; ++j) {
     const int e = lane + 32 * j;
     const bool left = e < experts && (taken >> j & 1U) == 0;
-    const unsigned long long key = left ? key_of(biased[j], e) : 0;
+    const unsigned long long key = left ? key_of(scores[j] + biases[j], e) : 0;
+    score = key > best ? scores[j] : score;
     best = key > best ? key : best;
   }
   for (int lanes = 16; lanes > 0; lanes /= 2) {
@@ -41,7 +48,7 @@ HG_DEVICE int take_largest(const float (&biased)[n], int experts, unsigned& take
   }
   const int expert = static_cast<int>(~static_cast<unsigned>(best));
   if (expert % 32 == lane) taken |= 1U << expert / 32;
-  return expert;
+  return {expert, __shfl_sync(0xffffffff, score, expert % 32)};
 }
 
 struct ForwardOutput {
@@ -66,6 +73,7 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
 
   float biases[n], probabilities[n] = {};
+#pragma unroll
   for (int j = 0; j < n; ++j) {
     const int e = lane + 32 * j;
     biases[j] = bias != nullptr && e < experts ? bias[e] : 0;
@@ -78,9 +86,9 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t end = begin + kPiece < bound ? begin + kPiece : bound;
   for (std::int64_t t = begin + warp; t < end; t += kWarps) {
     const RouterToken<n> token(logits + t * experts, experts, function.score);
-    float biased[n], highest = 0, logit = 0;
+    float highest = 0, logit = 0;
+#pragma unroll
     for (int j = 0; j < n; ++j) {
-      biased[j] = token.scores[j] + biases[j];
       const float p = token.scores[j] * (1 / token.score_sum);
       probabilities[j] += p;
       highest = fmaxf(highest, p);
@@ -93,18 +101,18 @@ __global__ void __launch_bounds__(kThreads)
     unsigned taken = 0;
     float sum = kTinySum;
     for (int i = 0; i < k; ++i) {
-      const int e = take_largest(biased, experts, taken);
-      const float score = token.score_of(e);
-      sum += score;
+      const Choice choice = take_largest(token.scores, biases, experts, taken);
+      sum += choice.score;
       if (i % 32 != lane) continue;
-      out.experts[t * k + i] = e;
-      out.weights[t * k + i] = score;
-      atomicAdd(&counts[e], 1);
+      out.experts[t * k + i] = choice.expert;
+      out.weights[t * k + i] = choice.score;
+      atomicAdd(&counts[choice.expert], 1);
     }
     const float factor = function.renormalize ? function.factor / sum : function.factor;
     for (int i = lane; i < k; i += 32) out.weights[t * k + i] *= factor;
   }
 
+#pragma unroll
   for (int j = 0; j < n; ++j) {
     const int e = lane + 32 * j;
     if (e < experts) sums[warp * experts + e] = probabilities[j];
@@ -189,65 +197,6 @@ __global__ void __launch_bounds__(kThreads)
   out[RouterForward::kLargestLogit] = largest;
 }
 
-/// A token a warp; dlogits may be logits.
-template <int n>
-__global__ void __launch_bounds__(kThreads)
-    router_backward(float* dlogits, const float* logits, const float* __restrict__ dweights,
-                    const int* __restrict__ chosen, const float* __restrict__ balance,
-                    RouterDocuments documents, int experts, int k, RouterFunction function,
-                    float z) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const std::int64_t t = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
-  if (t >= documents.tokens) return;
-  const RouterToken<n> token(logits + t * experts, experts, function.score);
-
-  float gradient[n] = {};  // with respect to the scores
-  if (balance != nullptr) {
-    const float* row = balance + static_cast<std::int64_t>(documents.document_of(t)) * experts;
-    float dot = 0;
-    for (int j = 0; j < n; ++j) {
-      gradient[j] = lane + 32 * j < experts ? row[lane + 32 * j] : 0;
-      dot += gradient[j] * token.scores[j];
-    }
-    const float mean = warp_sum(dot) / token.score_sum;
-    for (int j = 0; j < n; ++j) gradient[j] = (gradient[j] - mean) * (1 / token.score_sum);
-  }
-
-  float sum = kTinySum, dot = 0;  // over the token's experts
-  for (int i = 0; i < k; ++i) {
-    const float score = token.score_of(chosen[t * k + i]);
-    sum += score;
-    dot += dweights[t * k + i] * score;
-  }
-  const float factor = function.renormalize ? function.factor / sum : function.factor;
-  const float mean = function.renormalize ? dot / sum : 0;
-  for (int i = 0; i < k; ++i) {
-    const int e = chosen[t * k + i];
-    const float its = factor * (dweights[t * k + i] - mean);
-    for (int j = 0; j < n; ++j) gradient[j] += e == lane + 32 * j ? its : 0;
-  }
-
-  const float from_lse = 2 * z * token.lse;
-  float shift = 0;
-  if (function.score == RouterScore::softmax) {
-    for (int j = 0; j < n; ++j) shift += gradient[j] * token.softmax[j];
-    shift = warp_sum(shift);
-  }
-  for (int j = 0; j < n; ++j) {
-    const int e = lane + 32 * j;
-    if (e >= experts) continue;
-    const float s = token.scores[j], p = token.softmax[j];
-    dlogits[t * experts + e] = function.score == RouterScore::softmax
-                                   ? p * (gradient[j] + (from_lse - shift))
-                                   : gradient[j] * s * (1 - s) + from_lse * p;
-  }
-}
-
-RouterDocuments documents_of(const ConstTensor& documents, std::int64_t tokens) {
-  if (!documents) return {nullptr, 1, tokens};
-  return {documents.as<std::int32_t>(), static_cast<int>(documents.dim(0) - 1), tokens};
-}
-
 }  // namespace
 
 template <>
@@ -272,20 +221,6 @@ void cuda_kernel(const RouterForward& op, Context& ctx, cudaStream_t stream) {
          op.probability_sums.as<float>(), out.piece_counts, out.piece_sums, documents, experts);
   launch(sum_statistics, dim3(1), dim3(kThreads), 0, stream, op.statistics.as<float>(),
          out.piece_statistics, pieces);
-}
-
-template <>
-void cuda_kernel(const RouterBackward& op, Context&, cudaStream_t stream) {
-  const std::int64_t tokens = op.logits.dim(0);
-  if (tokens == 0) return;
-  const auto experts = static_cast<int>(op.logits.dim(1));
-  for_values_per_lane(experts, [&]<int n>() {
-    launch(router_backward<n>, dim3(static_cast<unsigned>((tokens + kWarps - 1) / kWarps)),
-           dim3(kThreads), 0, stream, op.dlogits.as<float>(), op.logits.as<float>(),
-           op.dweights.as<float>(), op.experts.as<std::int32_t>(),
-           op.balance ? op.balance.as<float>() : nullptr, documents_of(op.documents, tokens),
-           experts, static_cast<int>(op.experts.dim(1)), op.function, op.z);
-  });
 }
 
 }  // namespace hg

@@ -28,34 +28,31 @@ struct RouterToken {
   HG_DEVICE RouterToken(const float* its_logits, int experts, RouterScore score) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     float top = -INFINITY, sum = 0;
+#pragma unroll
     for (int j = 0; j < n; ++j) {
       const int e = lane + 32 * j;
       logits[j] = e < experts ? its_logits[e] : -INFINITY;
       top = fmaxf(top, logits[j]);
     }
     top = warp_max(top);
+#pragma unroll
     for (int j = 0; j < n; ++j) {
       softmax[j] = expf(logits[j] - top);
       sum += softmax[j];
     }
     sum = warp_sum(sum);
     lse = top + logf(sum);
+#pragma unroll
     for (int j = 0; j < n; ++j) scores[j] = softmax[j] = softmax[j] * (1 / sum);
     score_sum = 1;
     if (score == RouterScore::softmax) return;
     sum = 0;
+#pragma unroll
     for (int j = 0; j < n; ++j) {
       scores[j] = 1 / (1 + expf(-logits[j]));  // 0 for -inf
       sum += scores[j];
     }
     score_sum = warp_sum(sum);
-  }
-
-  /// The score of an expert, which all lanes name.
-  HG_DEVICE float score_of(int expert) const {
-    float score = 0;
-    for (int j = 0; j < n; ++j) score = j == expert / 32 ? scores[j] : score;
-    return __shfl_sync(0xffffffff, score, expert % 32);
   }
 };
 
@@ -80,6 +77,11 @@ struct RouterDocuments {
     return group_of(piece, count, [&](int d) { return first_piece(d); });
   }
 };
+
+inline RouterDocuments documents_of(const ConstTensor& documents, std::int64_t tokens) {
+  if (!documents) return {nullptr, 1, tokens};
+  return {documents.as<std::int32_t>(), static_cast<int>(documents.dim(0) - 1), tokens};
+}
 
 /// Calls fn.operator()<n>() with the smallest n for which 32 n lanes hold a value for each expert.
 template <class Fn>
