@@ -38,15 +38,16 @@ Table table_of() {
 
 const Table& table() {
   static const Table all = table_of<
-      AttentionForward, AttentionBackward, Add, ClipForward, ClipBackward, Zero, EmbeddingForward,
-      EmbeddingBackward, RmsNormForward, AddRmsNormForward, RmsNormBackward, HeadNormRopeForward,
-      HeadNormRopeBackward, GateForward, GateBackward, SinkForward, SinkBackward, SwiGluForward,
-      SwiGluBackward, LinearForward, LinearBackwardInput, LinearBackwardWeight,
-      GroupedLinearForward, GroupedLinearBackwardInput, GroupedLinearBackwardWeight, RouterForward,
-      RouterBackward, RouterLoads, RouterBalance, RouterBiasUpdate, ExpertPlan, ArrivalPlan,
-      Permute, Unpermute, PermuteWeights, UnpermuteWeights, SumTokens, SumHeadsForward,
-      SumHeadsBackward, AdamW, SumOfSquares, Cast, CrossEntropy, CrossEntropyPart, CrossEntropyJoin,
-      Magnitudes, JoinMagnitudes, GateScores, UpdateNorms>();
+      AttentionForward, CachedAttention, CopyRows, FirstTokenShare, AttentionEntropy, AttentionMap,
+      AttentionBackward, Add, ClipForward, ClipBackward, Zero, EmbeddingForward, EmbeddingBackward,
+      RmsNormForward, AddRmsNormForward, RmsNormBackward, HeadNormRopeForward, HeadNormRopeBackward,
+      GateForward, GateBackward, SinkForward, SinkBackward, SwiGluForward, SwiGluBackward,
+      LinearForward, LinearBackwardInput, LinearBackwardWeight, GroupedLinearForward,
+      GroupedLinearBackwardInput, GroupedLinearBackwardWeight, RouterForward, RouterBackward,
+      RouterLoads, RouterBalance, RouterBiasUpdate, ExpertPlan, ArrivalPlan, Permute, Unpermute,
+      PermuteWeights, UnpermuteWeights, SumTokens, SumHeadsForward, SumHeadsBackward, AdamW,
+      SumOfSquares, Cast, CrossEntropy, CrossEntropyPart, CrossEntropyJoin, Magnitudes,
+      JoinMagnitudes, GateScores, UpdateNorms>();
   return all;
 }
 

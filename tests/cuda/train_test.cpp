@@ -47,6 +47,7 @@ class CudaRun : public SmallRun, public testing::WithParamInterface<CudaCase> {
     config.training.steps = 20;
     config.training.micro_batch_size = 1;
     config.training.global_batch_size = 4;
+    config.training.seq_len = 24;
     config.training.precision = c.precision;
     config.training.recompute = c.recompute;
     config.training.replica_check_interval = 10;
