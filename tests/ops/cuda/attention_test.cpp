@@ -145,6 +145,21 @@ TEST(CudaAttention, OfSomeQueriesAgreesWithTheCpu) {
   }
 }
 
+TEST(CudaAttention, KeysThatNoQuerySeesHaveNoGradient) {
+  for (const DType dtype : kDTypes) {
+    Attention a(kCpu, dtype, {.kv = 1, .g = 2, .d = 64}, {10});
+    AttentionForward forward = a.forward_op();
+    AttentionBackward backward = a.backward_op();
+    const Tensor none = a.q.rows(0, 0), no_lse = a.memory.empty({1, 2, 0});
+    forward.o = none, forward.q = none, forward.lse = no_lse;
+    forward.documents = a.memory.integers({0, 0});
+    forward.keys = a.memory.integers({0, 0}).view({1, 2});
+    backward.dq = none, backward.d_o = none;
+    const Tensor zeros = a.memory.zeros(a.k.shape(), dtype);
+    expect_same_as_cpu(a, forward, backward, {none, no_lse, none, zeros, zeros}, false);
+  }
+}
+
 TEST(CudaAttention, LargeScoresDoNotOverflow) {
   for (const DType dtype : kDTypes) {
     Attention a(kCpu, dtype, {.kv = 1, .g = 1, .d = 32}, {80});
