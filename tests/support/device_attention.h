@@ -1,6 +1,7 @@
 // An attention to test, on a simulated device: its operands copied there, and the results back.
 #pragma once
 
+#include "cuda_sim/kernel.h"
 #include "ops/cuda/kernel.h"
 #include "support/attention_part.h"
 #include "support/device_tensors.h"
@@ -12,6 +13,13 @@ inline std::unique_ptr<Context> device_context() {
   auto ctx = cpu_context(Isa::avx2);
   ctx->device = Device::cuda;
   return ctx;
+}
+
+/// schedules(); under the race check, which finds the same in any order and takes its time, one.
+inline std::vector<cuda_sim::Options> attention_schedules() {
+  auto all = schedules();
+  if (cuda_sim::observer().access != nullptr) all.resize(1);
+  return all;
 }
 
 /// Keys and values, or their gradients, as heads of one buffer [T, 2 KV, 1, D], which may have odd

@@ -12,7 +12,8 @@ struct alignas(16) QueryRow {
   float log_sum, delta;
 };
 
-/// As many rows as there is shared memory for two blocks at a time, or one where rows are long.
+/// As many rows as there is shared memory for two blocks at a time, or one where rows are long; and
+/// as many columns of sums to a warp as it has registers for.
 template <class T, int width>
 struct BackwardTiles {
   static constexpr int kRowBytes = width * static_cast<int>(sizeof(T));

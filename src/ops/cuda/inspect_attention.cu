@@ -45,7 +45,7 @@ struct LaneRows {
 
 /// A block has rows of a group: per row, the entropy in bits and the highest score.
 template <class T, int width>
-__global__ void __launch_bounds__(128)
+__global__ void __launch_bounds__(128, 1)
     find_entropies(RowValues values, GroupRows<const T> q, GroupRows<const T> k,
                    const float* __restrict__ lse, SliceTable slices, float factor) {
   using Stream = ScoreStream<T, width>;
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(128)
 
 /// A block has rows of a group, and writes their rows of the map: 0 for keys that they do not see.
 template <class T, int width>
-__global__ void __launch_bounds__(128)
+__global__ void __launch_bounds__(128, 1)
     fill_map(float* __restrict__ out, GroupRows<const T> q, GroupRows<const T> k,
              const float* __restrict__ lse, SliceTable slices, float factor) {
   using Stream = ScoreStream<T, width>;

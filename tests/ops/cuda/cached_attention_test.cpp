@@ -37,7 +37,7 @@ void expect_same_as_cpu(const Case& its) {
   if (its.sink == Sink::learned) op.sinks = sinks;
   run(*cpu, op);
   std::vector<Tensor> results;
-  for (const cuda_sim::Options& options : schedules()) {
+  for (const cuda_sim::Options& options : attention_schedules()) {
     const cuda_sim::Simulation simulation(options);
     DeviceTensors device;
     CachedAttention cuda = op;

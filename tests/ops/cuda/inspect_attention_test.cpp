@@ -31,7 +31,7 @@ void expect_same_as_cpu(const Op& op, OnDevice&& on_device) {
   run(*cpu, op);
   Tensors host;
   std::vector<Tensor> results;
-  for (const cuda_sim::Options& options : schedules()) {
+  for (const cuda_sim::Options& options : attention_schedules()) {
     const cuda_sim::Simulation simulation(options);
     DeviceTensors device;
     const auto ctx = device_context();
@@ -133,6 +133,7 @@ TEST(CudaInspectAttention, WhatIsNotFiniteShowsInItsHead) {
     set(a.q, (35 * 2 + 1) * 32, value);  // head 1
     a.forward();
     DeviceTensors device;
+    const auto ctx = device_context();
     AttentionEntropy op{.out = device.empty({2, 2}),
                         .q = device.copy(a.q),
                         .k = device.copy(a.k),
@@ -140,7 +141,7 @@ TEST(CudaInspectAttention, WhatIsNotFiniteShowsInItsHead) {
                         .documents = device.copy(a.documents),
                         .longest = a.t,
                         .scale = a.scale};
-    cuda_kernel(op, *device_context(), nullptr);
+    cuda_kernel(op, *ctx, nullptr);
     const Tensor out = to_host(op.out, a.memory);
     EXPECT_TRUE(std::isfinite(get(out, 0)) && std::isfinite(get(out, 1)));
     EXPECT_TRUE(std::isnan(get(out, 2)) && std::isnan(get(out, 3)));
