@@ -43,7 +43,7 @@ struct RowProducts {
 };
 
 template <class Sums, bool transposed, bool wide>
-__global__ void __launch_bounds__(kTileThreads, Sums::kBlocks)
+__global__ void __launch_bounds__(kTileThreads, wide ? Sums::kBlocks : 1)
     grouped_rows(RowProducts<typename Sums::Element> p) {
   using T = typename Sums::Element;
   HG_DYN_SHARED(memory);
@@ -84,7 +84,7 @@ struct WeightGradients {
 };
 
 template <class Sums, bool wide>
-__global__ void __launch_bounds__(kTileThreads, Sums::kBlocks)
+__global__ void __launch_bounds__(kTileThreads, wide ? Sums::kBlocks : 1)
     grouped_gradients(WeightGradients<typename Sums::Element> p) {
   HG_DYN_SHARED(memory);
   const int row_tiles = tiles_of(p.n, Sums::kM);

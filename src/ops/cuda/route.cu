@@ -42,6 +42,7 @@ HG_DEVICE Choice take_largest(const float (&scores)[n], const float (&biases)[n]
     score = key > best ? scores[j] : score;
     best = key > best ? key : best;
   }
+#pragma unroll
   for (int lanes = 16; lanes > 0; lanes /= 2) {
     const unsigned long long other = __shfl_xor_sync(0xffffffff, best, lanes);
     best = other > best ? other : best;
@@ -60,7 +61,7 @@ struct ForwardOutput {
 
 /// A piece of a document a block.
 template <int n>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, n <= 8 ? 3 : 1)
     router_forward(ForwardOutput out, const float* __restrict__ logits,
                    const float* __restrict__ bias, RouterDocuments documents, int experts, int k,
                    RouterFunction function) {
@@ -68,7 +69,8 @@ __global__ void __launch_bounds__(kThreads)
   HG_DYN_SHARED(memory);
   int* counts = reinterpret_cast<int*>(memory);              // [experts]
   float* sums = reinterpret_cast<float*>(counts + experts);  // [kWarps, experts]
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
+  const int warp = __shfl_sync(0xffffffff, thread / 32, 0);  // known to be the same in all lanes
   for (int e = thread; e < experts; e += kThreads) counts[e] = 0;
   __syncthreads();
 
@@ -103,10 +105,11 @@ __global__ void __launch_bounds__(kThreads)
     for (int i = 0; i < k; ++i) {
       const Choice choice = take_largest(token.scores, biases, experts, taken);
       sum += choice.score;
-      if (i % 32 != lane) continue;
-      out.experts[t * k + i] = choice.expert;
-      out.weights[t * k + i] = choice.score;
-      atomicAdd(&counts[choice.expert], 1);
+      if (i % 32 == lane) {
+        out.experts[t * k + i] = choice.expert;
+        out.weights[t * k + i] = choice.score;
+        atomicAdd(&counts[choice.expert], 1);
+      }
     }
     const float factor = function.renormalize ? function.factor / sum : function.factor;
     for (int i = lane; i < k; i += 32) out.weights[t * k + i] *= factor;
