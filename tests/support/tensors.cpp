@@ -1,5 +1,6 @@
 #include "support/tensors.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -52,7 +53,7 @@ Tensor Tensors::copy(const ConstTensor& from, DType dtype) {
 
 Tensor Tensors::integers(const std::vector<std::int32_t>& values) {
   const Tensor tensor = empty({static_cast<std::int64_t>(values.size())}, DType::i32);
-  std::memcpy(tensor.data(), values.data(), values.size() * sizeof(std::int32_t));
+  std::ranges::copy(values, tensor.as<std::int32_t>());
   return tensor;
 }
 

@@ -104,7 +104,7 @@ __global__ void __launch_bounds__(kMaxThreads)
 
 /// The rows that came from a rank a block; counts [ranks, experts], of which no more than `room`
 /// rows are placed.
-__global__ void __launch_bounds__(kMaxThreads)
+__global__ void __launch_bounds__(kMaxThreads, 1)
     place_arrivals(int* __restrict__ places, int* __restrict__ offsets,
                    const int* __restrict__ counts, int experts, std::int64_t room) {
   HG_SHARED(int, partial, [3][kMaxThreads / 32]);
