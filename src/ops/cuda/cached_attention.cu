@@ -84,20 +84,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// A block has a token's rows.
-template <class T>
-__global__ void __launch_bounds__(kThreads)
-    copy_rows(T* __restrict__ y, const T* __restrict__ x, std::int64_t y_token, std::int64_t y_head,
-              std::int64_t y_row, std::int64_t x_token, std::int64_t x_head, std::int64_t x_row,
-              int heads, int rows, int d) {
-  y += blockIdx.x * y_token;
-  x += blockIdx.x * x_token;
-  for (int i = static_cast<int>(threadIdx.x); i < heads * rows * d; i += kThreads) {
-    const int head = i / d / rows, row = i / d % rows, c = i % d;
-    y[head * y_head + row * y_row + c] = x[head * x_head + row * x_row + c];
-  }
-}
-
 template <class T, int width>
 void attend(const CachedAttention& op, const Tensor& room, cudaStream_t stream) {
   using D = DeviceType<T>;
@@ -128,20 +114,6 @@ void attend(const CachedAttention& op, const Tensor& room, cudaStream_t stream) 
 }
 
 }  // namespace
-
-template <>
-void cuda_kernel(const CopyRows& op, Context&, cudaStream_t stream) {
-  const ConstTensor& x = op.x;
-  if (x.numel() == 0) return;
-  const auto copy = [&]<class T>() {
-    launch(copy_rows<T>, dim3(static_cast<unsigned>(x.dim(0))), dim3(kThreads), 0, stream,
-           static_cast<T*>(op.y.data()), static_cast<const T*>(x.data()), op.y.stride(0),
-           op.y.stride(1), op.y.stride(2), x.stride(0), x.stride(1), x.stride(2),
-           static_cast<int>(x.dim(1)), static_cast<int>(x.dim(2)), static_cast<int>(x.dim(3)));
-  };
-  size_of(x.dtype()) == 4 ? copy.template operator()<std::uint32_t>()
-                          : copy.template operator()<std::uint16_t>();
-}
 
 template <>
 void cuda_kernel(const CachedAttention& op, Context& ctx, cudaStream_t stream) {

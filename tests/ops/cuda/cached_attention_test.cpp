@@ -67,25 +67,6 @@ TEST(CudaCachedAttention, AgreesWithTheCpu) {
   }
 }
 
-TEST(CudaCopyRows, CopiesSlicesAndNothingElse) {
-  for (const DType dtype : {DType::f32, DType::bf16}) {
-    Tensors host;
-    const auto cpu = cpu_context(Isa::avx2);
-    const Tensor x = host.normal("x", {5, 6, 2, 19}, dtype);
-    const Tensor y = host.zeros({9, 3, 2, 17}, dtype), before = host.zeros(y.shape(), dtype);
-    const auto from = [](const Tensor& t) { return t.slice(1, 2, 5).slice(3, 1, 18); };
-    const auto to = [](const Tensor& t) { return t.rows(3, 8); };
-    run(*cpu, CopyRows{.y = to(y), .x = from(x)});
-    for (const cuda_sim::Options& options : schedules()) {
-      const cuda_sim::Simulation simulation(options);
-      DeviceTensors device;
-      const Tensor result = device.copy(before);
-      cuda_kernel(CopyRows{.y = to(result), .x = from(device.copy(x))}, *cpu, nullptr);
-      EXPECT_TRUE(same_bits(to_host(result, host), y));
-    }
-  }
-}
-
 TEST(CudaCachedAttention, NeedsLessScratchThanTheProbabilities) {
   Tensors host;
   const Tensor q = host.zeros({1, 2, 4, 64}), k = host.zeros({5000, 2, 1, 64});
