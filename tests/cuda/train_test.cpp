@@ -21,6 +21,8 @@ struct CudaCase {
   Precision precision = Precision::f32;
   Recompute recompute = Recompute::none;
   std::uint64_t seed = 1;
+  std::int64_t steps = 6;
+  bool guarded = false;  // memory of the device
 };
 
 void PrintTo(const CudaCase& c, std::ostream* out) {  // CTest shows it
@@ -44,18 +46,18 @@ class CudaRun : public SmallRun, public testing::WithParamInterface<CudaCase> {
     config.model.num_attention_heads = 8;
     config.model.num_key_value_heads = 4;
     config.model.head_dim = 8;
-    config.training.steps = 20;
+    config.training.steps = c.steps;
     config.training.micro_batch_size = 1;
     config.training.global_batch_size = 4;
     config.training.seq_len = 24;
     config.training.precision = c.precision;
     config.training.recompute = c.recompute;
-    config.training.replica_check_interval = 10;
+    config.training.replica_check_interval = 3;
     config.optimizer.lr = 1e-3;
-    config.validation.interval = 10;
+    config.validation.interval = c.steps;
     config.validation.sequences = 4;
-    config.checkpoint.interval = 10;
-    config.metrics.instrument_interval = 10;
+    config.checkpoint.interval = c.steps;
+    config.metrics.instrument_interval = 3;
     choose_model(config.model, c.model);
   }
 
@@ -67,7 +69,7 @@ class CudaRun : public SmallRun, public testing::WithParamInterface<CudaCase> {
     config.parallelism.zero_stage = c.zero;
     config.parallelism.sequence_parallel = c.sequence;
     const cuda_sim::Simulation simulation(
-        {.devices = c.ranks, .seed = c.seed, .guard_memory = true});
+        {.devices = c.ranks, .seed = c.seed, .guard_memory = c.guarded});
     const std::string resolved = to_yaml(config);
     run_ranks(c.ranks, [&](Comm& world) {
       train(config, {.folder = folder / name,
@@ -108,23 +110,23 @@ TEST_P(CudaRun, TrainsAsTheProcessorDoes) {
 }
 
 constexpr CudaCase kOne[] = {
-    {.model = "dense"},
-    {.model = "gated"},
+    {.model = "dense", .steps = 20},
+    {.model = "gated", .steps = 20, .guarded = true},
     {.model = "gated", .recompute = Recompute::block, .seed = 2},
-    {.model = "gated", .precision = Precision::bf16},
+    {.model = "gated", .precision = Precision::bf16, .steps = 20},
     {.model = "headwise"},
     {.model = "shared"},
     {.model = "value"},
     {.model = "rotated_key"},
     {.model = "sinks"},
-    {.model = "moe"},
+    {.model = "moe", .steps = 20},
     {.model = "moe", .precision = Precision::bf16},
-    {.model = "biased"},
+    {.model = "biased", .guarded = true},
 };
 constexpr CudaCase kMany[] = {
     {.model = "gated", .ranks = 2, .zero = 0},
-    {.model = "gated", .ranks = 2, .zero = 1, .seed = 3},
-    {.model = "gated", .ranks = 4, .zero = 2},
+    {.model = "gated", .ranks = 2, .zero = 1, .seed = 3, .steps = 20},
+    {.model = "gated", .ranks = 4, .zero = 2, .guarded = true},
     {.model = "gated", .ranks = 4, .zero = 3, .precision = Precision::bf16},
     {.model = "untied", .ranks = 2, .zero = 3, .seed = 4},
     {.model = "gated", .ranks = 2, .tensor = 2},
