@@ -10,7 +10,7 @@ foreach(architecture ${cuda_architectures})
 endforeach()
 list(APPEND cuda_flags -gencode=arch=compute_100,code=compute_100)  # for GPUs still to come
 
-# Sets ${result} to the objects of the sources.
+# Sets ${result} to the objects of the sources, and ${result}_logs to what ptxas says of them.
 function(compile_cuda_kernels result)
   foreach(source ${ARGN})
     cmake_path(GET source STEM name)
@@ -24,6 +24,8 @@ function(compile_cuda_kernels result)
       DEPENDS ${source} DEPFILE ${object}.d VERBATIM
       COMMENT "Compiling ${name}.cu for GPUs")
     list(APPEND objects ${object})
+    list(APPEND logs ${log})
   endforeach()
   set(${result} ${objects} PARENT_SCOPE)
+  set(${result}_logs ${logs} PARENT_SCOPE)
 endfunction()

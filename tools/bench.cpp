@@ -5,8 +5,10 @@
 #include "bench_ops.h"
 #include "commands.h"
 #include "config_options.h"
+#include "core/gpu_module.h"
 #include "core/parallel.h"
 #include "train/bench/bench.h"
+#include "train/predict/roofline.h"
 
 namespace hg::tools {
 namespace {
@@ -14,7 +16,7 @@ namespace {
 struct BenchOptions {
   ConfigOptions config;
   std::vector<std::string> sizes{"tiny", "small"};
-  std::string precision, op, against;
+  std::string device = "cpu", precision, op, against;
   std::int64_t steps = 10, warmup = 3;
   int threads = 0;
   bool instruments = false, json = false;
@@ -51,17 +53,22 @@ double milliseconds_of_step(const Trace::Entry& op, const BenchResult& result) {
   return op.seconds / static_cast<double>(result.steps) * 1e3;
 }
 
-void print_ops(const char* title, Ops ops, const BenchResult& result) {
+/// With the share of the speed of light, where the GPU is one of those whose speed is known.
+void print_ops(const char* title, Ops ops, const BenchResult& result, const GpuSpecs* gpu = nullptr,
+               DType dtype = DType::f32) {
   std::ranges::sort(
       ops, [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
   double total = 0;
   for (const auto& [name, op] : ops) total += op.seconds;
-  fmt::print("  {:<26} {:>6} {:>9} {:>7} {:>9} {:>8}\n", title, "calls", "ms/step", "share",
-             "GFLOP/s", "GB/s");
+  fmt::print("  {:<26} {:>6} {:>9} {:>7} {:>9} {:>8}{}\n", title, "calls", "ms/step", "share",
+             "GFLOP/s", "GB/s", gpu != nullptr ? "  of light" : "");
   for (const auto& [name, op] : ops) {
-    fmt::print("  {:<26} {:>6} {:>9.3f} {:>6.1f}% {:>9.1f} {:>8.1f}\n", name,
-               op.calls / result.steps, milliseconds_of_step(op, result), 100 * op.seconds / total,
+    fmt::print("  {:<26} {:>6} {:>9.3f} {:>6.1f}% {:>9.1f} {:>8.1f}", name, op.calls / result.steps,
+               milliseconds_of_step(op, result), 100 * op.seconds / total,
                op.cost.flops / op.seconds / 1e9, op.cost.bytes / op.seconds / 1e9);
+    if (gpu != nullptr)
+      fmt::print(" {:>8.1f}%", 100 * light_seconds(name, op.cost, *gpu, dtype) / op.seconds);
+    fmt::print("\n");
   }
 }
 
@@ -75,7 +82,7 @@ void print_look(const BenchResult& result) {
   print_ops("op of a look", ops_of_look(result), result);
 }
 
-void print(const std::string& size, DType dtype, const BenchResult& result) {
+void print(const std::string& size, DType dtype, const BenchResult& result, const GpuSpecs* gpu) {
   const double rate = result.flops / result.seconds;
   fmt::print(
       "{} {}: {:.1f} ms/step ({:.1f} to {:.1f})  {:.0f} tokens/s  {:.1f} GFLOP/step -> {:.0f} "
@@ -89,7 +96,7 @@ void print(const std::string& size, DType dtype, const BenchResult& result) {
       100 * rate / result.gemm_ceiling, result.gemm_ceiling / 1e9,
       static_cast<double>(result.peak_rss) / (1024.0 * 1024.0),
       static_cast<double>(result.planned) / (1024.0 * 1024.0), result.first_loss, result.last_loss);
-  print_ops("op", all_ops(result.trace), result);
+  print_ops("op", all_ops(result.trace), result, gpu, dtype);
   if (result.look) print_look(result);
 }
 
@@ -144,10 +151,14 @@ void compare(const RunConfig& config, const BenchOptions& options, const CpuInfo
 void bench(RunConfig config, const BenchOptions& options, const CpuInfo& cpu) {
   if (!options.precision.empty()) config.training.precision = parse_precision(options.precision);
   if (!options.against.empty()) return compare(config, options, cpu);
+  if (options.device == "cuda") config.training.device = Device::cuda;
+  const auto gpu = config.training.device == Device::cuda ? load_gpu_module().open(0) : nullptr;
+  if (gpu && !options.json) fmt::print("{}\n", gpu->description());
   const auto result =
-      bench_training(config, cpu, options.warmup, options.steps, options.instruments);
-  const DType dtype = compute_dtype(config.training.precision, cpu);
-  options.json ? print_json(config.name, dtype, result) : print(config.name, dtype, result);
+      bench_training(config, cpu, options.warmup, options.steps, options.instruments, gpu);
+  const DType dtype = compute_dtype(config.training.precision, cpu, config.training.device);
+  options.json ? print_json(config.name, dtype, result)
+               : print(config.name, dtype, result, gpu ? specs_of(gpu->description()) : nullptr);
 }
 
 }  // namespace
@@ -164,6 +175,8 @@ void add_bench(CLI::App& app) {
                       "Also step a second size or config file, in turns, and give the ratio");
   command->add_option("--op", options->op,
                       "grouped_linear or moe: this op or layer by itself, against a dense one");
+  command->add_option("--device", options->device, "cpu, or cuda: the first GPU")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
   command->add_option("--precision", options->precision, "auto, f32 or bf16");
   command->add_option("--steps", options->steps, "measured steps")->check(CLI::PositiveNumber);
   command->add_option("--warmup", options->warmup, "steps before")->check(CLI::NonNegativeNumber);

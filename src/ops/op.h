@@ -4,7 +4,8 @@
 //   void check() const;                       shapes and element types; throws hg::Error
 //   Cost cost() const;                        work, from shapes alone
 //   void cpu(Context&) const;                 the CPU body
-//   void cuda(Context&) const;                on a GPU, if that is host code; most ops have a kernel
+//   void cuda(Context&) const;                on a GPU, if that is host code; most ops have a
+//   kernel
 //                                             in ops/cuda instead, which the stream finds by name
 //
 // Forward and backward of an op are two structs, siblings in one header. Conventions, held
@@ -50,8 +51,13 @@ void run(Context& ctx, const Op& op) {
       if constexpr (OnCpu<Op>) return op.cpu(ctx);
       break;
     case Device::cuda:
-      if constexpr (OnCuda<Op>) return op.cuda(ctx);
-      return ctx.gpu->run(Op::name, &op, ctx);
+      if constexpr (OnCuda<Op>) {
+        op.cuda(ctx);
+      } else {
+        ctx.gpu->run(Op::name, &op, ctx);
+      }
+      if (ctx.trace != nullptr) ctx.gpu->synchronize();  // so that the time is this op's
+      return;
   }
   fail("{} has no body for this device", Op::name);
 }

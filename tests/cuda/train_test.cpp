@@ -2,13 +2,8 @@
 // its streams and NCCL, through libheadgate_cuda's own sources.
 #include <gtest/gtest.h>
 
-#include "cuda_sim/simulation.h"
-#include "dist/run_ranks.h"
+#include "support/gpu_run.h"
 #include "support/model_variants.h"
-#include "support/small_run.h"
-
-extern "C" const hg::GpuModule* headgate_gpu_module();
-extern "C" const hg::NcclApi* headgate_nccl_api();
 
 namespace hg::test {
 namespace {
@@ -38,7 +33,7 @@ std::string name_of_case(const testing::TestParamInfo<CudaCase>& one) {
                      c.seed);
 }
 
-class CudaRun : public SmallRun, public testing::WithParamInterface<CudaCase> {
+class CudaRun : public GpuRun, public testing::WithParamInterface<CudaCase> {
  protected:
   CudaRun() {
     const CudaCase& c = GetParam();
@@ -63,39 +58,11 @@ class CudaRun : public SmallRun, public testing::WithParamInterface<CudaCase> {
 
   void run_on_gpus(const std::string& name) {
     const CudaCase& c = GetParam();
-    config.training.device = Device::cuda;
     config.parallelism.tensor = c.tensor;
     config.parallelism.expert = c.expert;
     config.parallelism.zero_stage = c.zero;
     config.parallelism.sequence_parallel = c.sequence;
-    const cuda_sim::Simulation simulation(
-        {.devices = c.ranks, .seed = c.seed, .guard_memory = c.guarded});
-    const std::string resolved = to_yaml(config);
-    run_ranks(c.ranks, [&](Comm& world) {
-      train(config, {.folder = folder / name,
-                     .resolved_config = resolved,
-                     .console = nullptr,
-                     .world = &world,
-                     .gpu = {.device = world.rank(),
-                             .module = headgate_gpu_module(),
-                             .nccl = headgate_nccl_api()}});
-    });
-    EXPECT_EQ(cuda_sim::Simulation::left_over(), 0U);
-  }
-
-  void expect_same_rows(const std::string& kind, const std::vector<std::string>& values,
-                        double tolerance) {
-    const auto cpu = rows("cpu", kind), cuda = rows("cuda", kind);
-    ASSERT_EQ(cpu.size(), cuda.size()) << kind;
-    ASSERT_FALSE(cpu.empty()) << kind;
-    for (std::size_t i = 0; i < cpu.size(); ++i) {
-      for (const std::string& name : values) {
-        if (!cpu[i].contains(name)) continue;
-        const double expected = cpu[i].at(name);
-        EXPECT_NEAR(cuda[i].at(name), expected, tolerance * std::max(1e-2, std::abs(expected)))
-            << name << " at step " << cpu[i].at("step");
-      }
-    }
+    GpuRun::run_on_gpus(name, {.devices = c.ranks, .seed = c.seed, .guard_memory = c.guarded});
   }
 };
 

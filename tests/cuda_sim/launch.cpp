@@ -52,6 +52,7 @@ cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t share
   } catch (const hg::Error& e) {
     return error(cudaErrorInvalidConfiguration, e.what());
   }
+  ++machine().launches;
   Device& its_device = device();
   its_device.enqueue(its_device.stream_of(stream), [=, &options, kernel = std::move(kernel)] {
     if (observer().launch != nullptr) observer().launch();

@@ -133,6 +133,11 @@ Simulation::Simulation(const Options& options) {
 
 Simulation::~Simulation() { the_machine().reset(); }
 
+Simulation::Counts Simulation::counts() {
+  const Machine& its = machine();
+  return {.allocations = its.allocations, .waits = its.waits, .launches = its.launches};
+}
+
 std::size_t Simulation::left_over() {
   std::size_t count = machine().memory.blocks();
   for (const auto& device : machine().devices) count += device->streams();

@@ -128,6 +128,8 @@ struct Machine {
   std::vector<std::unique_ptr<Device>> devices;
   Memory memory{options.guard_memory};
 
+  std::atomic<std::int64_t> allocations{0}, waits{0}, launches{0};
+
   std::mutex cliques_mutex;
   std::map<std::string, std::shared_ptr<Clique>> cliques;  // of NCCL, by the id of their making
   int ids = 0;

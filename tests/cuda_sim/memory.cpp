@@ -60,6 +60,7 @@ cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind k
 }
 
 cudaError_t allocate(void** result, std::size_t bytes, MemoryKind kind) {
+  ++machine().allocations;
   *result = machine().memory.allocate(bytes, kind);
   return *result != nullptr ? cudaSuccess : error(cudaErrorMemoryAllocation, "no memory is left");
 }

@@ -42,6 +42,11 @@ class Simulation {
   Simulation(const Simulation&) = delete;
   Simulation& operator=(const Simulation&) = delete;
 
+  /// What happened on all devices so far.
+  struct Counts {
+    std::int64_t allocations, waits, launches;  // waits: of the host, for a stream or a device
+  };
+  static Counts counts();
   /// Allocations that were not freed, and streams that were not destroyed.
   static std::size_t left_over();
   /// What the latest error of a CUDA function that the calling thread saw was about.

@@ -23,6 +23,7 @@ cudaError_t state_of(Device& its_device) {
 }
 
 cudaError_t wait_for(const std::vector<MarkPointer>& marks, Device& its_device) {
+  ++machine().waits;
   for (const MarkPointer& mark : marks)
     machine().wait(current_device(), [&] { return is_done(mark); });
   return state_of(its_device);

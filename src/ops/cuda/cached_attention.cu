@@ -37,6 +37,7 @@ __global__ void __launch_bounds__(ForwardTiles<T, width>::kThreads, 1)
   const auto result =
       attend<T, width>(stream, q.of(group), row, k.of(group), v.of(group),
                        within(seen_by_rows(slices, q, row, Tiles::kRows)), seen, factor);
+#pragma unroll
   for (int r = 0; r < 2; ++r) {
     const int i = its_row + 8 * r;
     if (i >= q.count) continue;

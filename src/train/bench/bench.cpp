@@ -52,23 +52,26 @@ RunConfig bench_config(std::string_view name) {
   return config;
 }
 
-double measure_gemm_ceiling(const CpuInfo& cpu, DType dtype) {
-  constexpr std::int64_t kRows = 2048, kWidth = 1024;
+double measure_gemm_ceiling(const CpuInfo& cpu, DType dtype,
+                            const std::shared_ptr<GpuStream>& gpu) {
+  const std::int64_t rows = gpu ? 8192 : 2048, width = gpu ? 8192 : 1024;
   Context ctx;
   ctx.cpu = cpu;
+  ctx.gpu = gpu;
+  ctx.plans_for = gpu ? Device::cuda : Device::cpu;
   Arena memory("gemm ceiling");
   const auto lay_out = [&] {
-    return LinearForward{.y = memory.allocate("y", dtype, {kRows, kWidth}),
-                         .x = memory.allocate("x", dtype, {kRows, kWidth}),
-                         .weight = memory.allocate("weight", dtype, {kWidth, kWidth})};
+    return LinearForward{.y = memory.allocate("y", dtype, {rows, width}),
+                         .x = memory.allocate("x", dtype, {rows, width}),
+                         .weight = memory.allocate("weight", dtype, {width, width})};
   };
   ctx.device = Device::meta;
   run(ctx, lay_out());
   memory.release(0);
-  memory.reserve(memory.high_water());
-  ctx.scratch.reserve(ctx.scratch.high_water());
-  ctx.device = Device::cpu;
-  const LinearForward product = lay_out();  // of zeros: the processor does not care
+  memory.reserve(memory.high_water(), gpu);
+  ctx.scratch.reserve(ctx.scratch.high_water(), gpu);
+  ctx.device = ctx.plans_for;
+  const LinearForward product = lay_out();  // of whatever is there: its speed does not care
   double best = 1e9;
   // Long enough for a moment in which nothing else runs: a ceiling must not depend on the
   // neighbours.
@@ -77,6 +80,7 @@ double measure_gemm_ceiling(const CpuInfo& cpu, DType dtype) {
   for (int i = 0; i < 20 || seconds_since(begin) < kSeconds; ++i) {
     const auto start = Clock::now();
     run(ctx, product);
+    if (gpu) gpu->synchronize();
     if (i > 1) best = std::min(best, seconds_since(start));
   }
   return product.cost().flops / best;
@@ -89,16 +93,18 @@ double LookCost::share(double step_seconds) const {
 }
 
 BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int64_t warmup,
-                           std::int64_t steps, bool instruments) {
+                           std::int64_t steps, bool instruments,
+                           const std::shared_ptr<GpuStream>& gpu) {
   HG_CHECK(!instruments || config.metrics.instrument_interval > 0,
            "metrics.instrument_interval is 0: a run with this config never looks at a step");
   BenchResult result;
   result.steps = steps;
-  result.gemm_ceiling = measure_gemm_ceiling(cpu, compute_dtype(config.training.precision, cpu));
+  result.gemm_ceiling = measure_gemm_ceiling(
+      cpu, compute_dtype(config.training.precision, cpu, config.training.device), gpu);
   const StepPlan plan = plan_step(config, cpu);
   result.planned = plan.total_bytes();
   result.flops = plan.trace.total().cost.flops + plan.update_trace.total().cost.flops;
-  BenchSteps run(config, cpu, plan);
+  BenchSteps run(config, cpu, plan, gpu);
   std::optional<Instruments> look;
   if (instruments) {
     look.emplace(run.make_instruments());
@@ -113,7 +119,8 @@ BenchResult bench_training(const RunConfig& config, const CpuInfo& cpu, std::int
   }
   std::vector<double> seconds, of_looks, of_details;
   for (std::int64_t i = 0; i < steps; ++i) {
-    seconds.push_back(run.next(&result.trace));
+    seconds.push_back(run.next(gpu ? nullptr : &result.trace));
+    if (gpu) run.next(&result.trace);
     if (i == 0 && warmup == 0) result.first_loss = run.loss();
     result.last_loss = run.loss();
     if (!look) continue;

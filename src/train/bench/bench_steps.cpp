@@ -42,10 +42,11 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-BenchSteps::BenchSteps(const RunConfig& config, const CpuInfo& cpu, const StepPlan& plan)
+BenchSteps::BenchSteps(const RunConfig& config, const CpuInfo& cpu, const StepPlan& plan,
+                       const std::shared_ptr<GpuStream>& gpu)
     : config_(config),
       tokens_(config.training.micro_batch_size * config.training.seq_len),
-      run_(make_training_model(config, cpu, plan)),
+      run_(make_training_model(config, cpu, plan, {}, gpu)),
       losses_(allocate_losses(run_->tables, tokens_)) {
   run_->store.initialize(1);
   run_->store.publish(run_->ctx);
@@ -53,23 +54,25 @@ BenchSteps::BenchSteps(const RunConfig& config, const CpuInfo& cpu, const StepPl
 }
 
 double BenchSteps::loss() const {
+  const HostValues<float> losses(run_->ctx, losses_.loss);
   double sum = 0;
-  for (std::int64_t t = 0; t < tokens_; ++t) sum += double{losses_.loss.as<float>()[t]};
+  for (std::int64_t t = 0; t < tokens_; ++t) sum += double{losses[t]};
   return sum / static_cast<double>(tokens_);
 }
 
-double BenchSteps::next(Trace* trace, const Instruments* look) {
+double BenchSteps::next(Trace* trace, Instruments* look) {
   run_->ctx.trace = trace;
   const auto start = Clock::now();
   const HostBatch& batch = batches_[static_cast<std::size_t>(steps_++) % batches_.size()];
-  run_->model.forward_backward(run_->ctx, batch.view(), {.recompute = config_.training.recompute},
-                               losses_, look);
+  run_->model.forward_backward(run_->ctx, run_->batches.front().put(run_->ctx, batch),
+                               {.recompute = config_.training.recompute}, losses_, look);
   const auto tokens = static_cast<double>(tokens_);
   const double norm = gradient_norm(run_->ctx, run_->store) / tokens;
   const double scale = std::min(1.0, config_.training.max_grad_norm / norm) / tokens;
   adamw_step(run_->ctx, run_->store, config_.optimizer, config_.optimizer.lr, scale, steps_);
   run_->model.end_step(run_->ctx);
   if (look != nullptr) make_row(*look, scale);
+  if (on_gpu(run_->ctx)) run_->ctx.gpu->synchronize();
   return seconds_since(start);
 }
 
@@ -85,7 +88,8 @@ double BenchSteps::details(const Instruments& look) const {
 }
 
 /// The row of a look, as InstrumentsHook makes it.
-void BenchSteps::make_row(const Instruments& look, double scale) {
+void BenchSteps::make_row(Instruments& look, double scale) {
+  look.fetch(run_->ctx);
   MetricRow row{.step = steps_, .kind = "instruments", .values = instrument_summary(look)};
   const auto updates =
       measure_updates(*run_, config_.optimizer, config_.optimizer.lr, scale, steps_);

@@ -16,7 +16,8 @@ double median(std::vector<double> values);
 /// A model that steps through the same few batches again and again.
 class BenchSteps {
  public:
-  BenchSteps(const RunConfig& config, const CpuInfo& cpu, const StepPlan& plan);
+  BenchSteps(const RunConfig& config, const CpuInfo& cpu, const StepPlan& plan,
+             const std::shared_ptr<GpuStream>& gpu = nullptr);
 
   Instruments make_instruments() { return {config_.model, tokens_, run_->tables}; }
   /// Mean of the last batch, in nats.
@@ -24,12 +25,12 @@ class BenchSteps {
 
   /// Seconds of one more step, whose ops go into a trace if there is one: a micro-batch, the
   /// optimizer, and with a look the row that it makes.
-  double next(Trace* trace, const Instruments* look = nullptr);
+  double next(Trace* trace, Instruments* look = nullptr);
   /// Seconds of what a look with details makes beside the row.
   double details(const Instruments& look) const;
 
  private:
-  void make_row(const Instruments& look, double scale);
+  void make_row(Instruments& look, double scale);
 
   const RunConfig& config_;
   std::int64_t tokens_;

@@ -1,6 +1,7 @@
 #include "train/predict/gpu_specs.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include "core/check.h"
 
@@ -50,6 +51,14 @@ constexpr GpuSpecs kSpecs[] = {
 }  // namespace
 
 std::span<const GpuSpecs> gpu_specs() { return kSpecs; }
+
+const GpuSpecs* specs_of(std::string_view description) {
+  std::string lower(description);
+  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  const auto* const found = std::ranges::find_if(
+      kSpecs, [&](const GpuSpecs& specs) { return lower.find(specs.name) != std::string::npos; });
+  return found == std::end(kSpecs) ? nullptr : found;
+}
 
 const GpuSpecs& gpu_specs(const std::string& name) {
   const auto* const found = std::ranges::find(kSpecs, name, &GpuSpecs::name);

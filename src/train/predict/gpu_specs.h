@@ -20,6 +20,8 @@ struct GpuSpecs {
 
 /// All that are known.
 std::span<const GpuSpecs> gpu_specs();
+/// Of the GPU that calls itself so, "NVIDIA H100 80GB HBM3"; null if it is none of them.
+const GpuSpecs* specs_of(std::string_view description);
 /// Throws with the names that are known if this is none of them.
 const GpuSpecs& gpu_specs(const std::string& name);
 

@@ -65,6 +65,13 @@ double exchanged_bytes(const RunConfig& config, const StepPlan& plan, const Mesh
 
 }  // namespace
 
+double light_seconds(std::string_view op, const Cost& cost, const GpuSpecs& gpu, DType dtype) {
+  if (is_collective(op)) return cost.bytes / gpu.link_speed;
+  const bool tensor_cores = is_product(op) && dtype == DType::bf16;
+  return std::max(cost.bytes / gpu.memory_speed,
+                  cost.flops / (tensor_cores ? gpu.bf16_flops : gpu.f32_flops));
+}
+
 StepPrediction predict_step(const RunConfig& config, const StepPlan& plan, const MeshShape& shape,
                             const GpuSpecs& gpu, double flops_per_token,
                             const RooflineAssumptions& assumed) {

@@ -19,6 +19,9 @@ struct RooflineAssumptions {
   double least_seconds = 3e-6;  ///< an op takes no less
 };
 
+/// Seconds that an op's work takes at the full speed of the GPU: its speed of light.
+double light_seconds(std::string_view op, const Cost& cost, const GpuSpecs& gpu, DType dtype);
+
 struct OpPrediction {
   std::string name;
   std::int64_t calls = 0;  // of a step
