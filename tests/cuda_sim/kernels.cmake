@@ -20,20 +20,37 @@ target_sources(headgate_tests PRIVATE $<TARGET_OBJECTS:cuda_kernels>
 file(GLOB gpu_tests CONFIGURE_DEPENDS cuda/*_test.cpp)  # of whole runs
 target_sources(headgate_tests PRIVATE ${gpu_tests})
 
-# The same tests under the race check: kernels call ThreadSanitizer's hooks, and find our own.
+# A program of its own that runs the kernel tests, from these objects.
+function(add_kernel_test_program name)
+  add_executable(${name} support/tensors.cpp support/compare.cpp)
+  target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+  foreach(objects cuda_kernel_tests ${ARGN})
+    target_sources(${name} PRIVATE $<TARGET_OBJECTS:${objects}>)
+  endforeach()
+  target_link_libraries(${name} PRIVATE headgate GTest::gmock GTest::gtest_main)
+endfunction()
+
 if(NOT HEADGATE_SANITIZE)
+  # Under the race check: kernels call ThreadSanitizer's hooks, and find our own.
   add_cuda_kernels(cuda_kernels_racecheck ${cuda_sources} ${gpu_module} ${planted_sources})
   target_compile_options(cuda_kernels_racecheck PRIVATE -g -fsanitize=thread -Wno-tsan)
   file(GLOB racecheck_sources CONFIGURE_DEPENDS cuda_sim/racecheck/*.cpp)
   add_cuda_kernels(cuda_racecheck_objects ${racecheck_sources})
-  add_executable(cuda_racecheck support/tensors.cpp support/compare.cpp)
-  target_include_directories(cuda_racecheck PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
-  foreach(objects cuda_sim cuda_kernel_tests cuda_kernels_racecheck cuda_racecheck_objects)
-    target_sources(cuda_racecheck PRIVATE $<TARGET_OBJECTS:${objects}>)
-  endforeach()
-  target_link_libraries(cuda_racecheck PRIVATE headgate GTest::gmock)
+  add_kernel_test_program(cuda_racecheck cuda_sim cuda_kernels_racecheck cuda_racecheck_objects)
   gtest_discover_tests(cuda_racecheck TEST_PREFIX "racecheck/" TEST_LIST racecheck_tests
                        DISCOVERY_TIMEOUT 60 PROPERTIES LABELS fast)
+
+  # With AddressSanitizer and UBSan in kernels and in the simulation; the rest is as it is.
+  set(sanitize -g -fsanitize=address,undefined -fno-sanitize-recover=all)
+  add_cuda_kernels(cuda_kernels_asan ${cuda_sources} ${gpu_module} ${planted_sources})
+  add_cuda_kernels(cuda_sim_asan ${simulation} ${PROJECT_SOURCE_DIR}/src/dist/nccl/module.cpp)
+  foreach(target cuda_kernels_asan cuda_sim_asan)
+    target_compile_options(${target} PRIVATE ${sanitize})
+  endforeach()
+  add_kernel_test_program(cuda_asan cuda_sim_asan cuda_kernels_asan)
+  target_link_options(cuda_asan PRIVATE ${sanitize})
+  gtest_discover_tests(cuda_asan TEST_PREFIX "asan/" TEST_LIST asan_tests DISCOVERY_TIMEOUT 60
+                       PROPERTIES LABELS fast ENVIRONMENT ASAN_OPTIONS=detect_leaks=0)
 endif()
 
 # What nvcc made of the kernels: how much of the machine each takes is compared with resources.txt.

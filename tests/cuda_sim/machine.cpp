@@ -138,6 +138,14 @@ Simulation::Counts Simulation::counts() {
   return {.allocations = its.allocations, .waits = its.waits, .launches = its.launches};
 }
 
+bool Simulation::sanitized() {
+#if defined(__SANITIZE_ADDRESS__)
+  return true;
+#else
+  return false;
+#endif
+}
+
 std::size_t Simulation::left_over() {
   std::size_t count = machine().memory.blocks();
   for (const auto& device : machine().devices) count += device->streams();

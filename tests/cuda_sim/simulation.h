@@ -49,6 +49,8 @@ class Simulation {
   static Counts counts();
   /// Allocations that were not freed, and streams that were not destroyed.
   static std::size_t left_over();
+  /// Whether kernels run with AddressSanitizer, which ends the program where they go wrong.
+  static bool sanitized();
   /// What the latest error of a CUDA function that the calling thread saw was about.
   static std::string explanation();
 };
