@@ -15,10 +15,26 @@ endfunction()
 # What libheadgate_cuda.so is made of, in the test program itself.
 add_cuda_kernels(cuda_kernels ${cuda_sources} ${planted_sources} ${gpu_module})
 add_cuda_kernels(cuda_kernel_tests ${kernel_tests})
-target_sources(headgate_tests PRIVATE $<TARGET_OBJECTS:cuda_kernels>
-               $<TARGET_OBJECTS:cuda_kernel_tests>)
+target_sources(headgate_tests PRIVATE $<TARGET_OBJECTS:cuda_kernels>)
+if(NOT HEADGATE_SANITIZE)  # their scratch is the host's, which forgets it before the device is done
+  target_sources(headgate_tests PRIVATE $<TARGET_OBJECTS:cuda_kernel_tests>)
+endif()
 file(GLOB gpu_tests CONFIGURE_DEPENDS cuda/*_test.cpp)  # of whole runs
 target_sources(headgate_tests PRIVATE ${gpu_tests})
+
+# The program as users have it, beside a libheadgate_cuda.so that is made of the simulation.
+set(simulated ${CMAKE_CURRENT_BINARY_DIR}/simulated)
+set_target_properties(cuda_sim cuda_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON)
+add_library(simulated_gpu MODULE cuda_sim/module/simulated_gpu.cpp $<TARGET_OBJECTS:cuda_sim>
+                                 $<TARGET_OBJECTS:cuda_kernels>)
+target_include_directories(simulated_gpu PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+target_link_libraries(simulated_gpu PRIVATE fmt::fmt)
+set_target_properties(simulated_gpu PROPERTIES PREFIX "" OUTPUT_NAME libheadgate_cuda
+                                               LIBRARY_OUTPUT_DIRECTORY ${simulated}/lib)
+add_custom_command(TARGET simulated_gpu POST_BUILD COMMAND ${CMAKE_COMMAND} -E make_directory ${simulated}/bin
+                   COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_FILE:headgate_cli> ${simulated}/bin/headgate)
+add_dependencies(simulated_gpu headgate_cli)
+add_dependencies(headgate_tests simulated_gpu)
 
 # A program of its own that runs the kernel tests, from these objects.
 function(add_kernel_test_program name)

@@ -11,5 +11,7 @@ std::string source_path(const std::string& file);
 
 extern const std::string kHeadgate;  // the command line tool
 extern const std::string kMpiRanks;  // tests/mpi/ranks.cpp
+extern const std::string
+    kSimulated;  // the command line tool with a simulated GPU, where that is built
 
 }  // namespace hg::test

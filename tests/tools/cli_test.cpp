@@ -2,17 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <sys/wait.h>
-
-#include <array>
 #include <cmath>
-#include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
 #include "support/expert_run.h"
 #include "support/paths.h"
+#include "support/run_program.h"
 #include "support/temp_folder.h"
 
 namespace hg::test {
@@ -22,20 +19,7 @@ using testing::ContainsRegex;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
 
-struct Result {
-  int exit_code;
-  std::string output;  // of both streams
-};
-
-Result headgate(const std::string& arguments) {
-  std::FILE* pipe = popen((std::string(kHeadgate) + " " + arguments + " 2>&1").c_str(), "r");
-  HG_CHECK(pipe != nullptr, "cannot start {}", kHeadgate);
-  std::string output;
-  std::array<char, 4096> buffer;
-  while (const std::size_t n = std::fread(buffer.data(), 1, buffer.size(), pipe))
-    output.append(buffer.data(), n);
-  return {WEXITSTATUS(pclose(pipe)), output};
-}
+Result headgate(const std::string& arguments) { return run_program(kHeadgate + " " + arguments); }
 
 class CliTest : public testing::Test {
  protected:
