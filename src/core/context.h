@@ -25,7 +25,7 @@ struct Context {
   Arena scratch{"scratch"};             ///< what an op, or one block's backward, needs for a moment
   Trace* trace = nullptr;               ///< counts and times ops when set
   std::shared_ptr<OneDnn> onednn;       ///< its primitives, made at first use (ops/cpu/onednn.h)
-  std::shared_ptr<CublasLt> cublas_lt;  ///< its algorithms, likewise (cuda/lt_matmul.h)
+  std::shared_ptr<CublasLt> cublas_lt;  ///< its algorithms, likewise (ops/cuda/lt_matmul.h)
 
   /// The device whose bodies an op's scratch is for.
   Device scratch_device() const { return device == Device::meta ? plans_for : device; }

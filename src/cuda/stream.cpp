@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "cuda/check.h"
-#include "cuda/op_table.h"
 
 namespace hg {
 namespace {
@@ -65,7 +64,7 @@ void StagingMemory::upload(void* to, const void* from, std::size_t bytes, cudaSt
   used_ += bytes;
 }
 
-CudaStream::CudaStream(int device) : device_(device) {
+CudaStream::CudaStream(int device, CudaOps ops) : device_(device), ops_(ops) {
   const int count = gpu_count();
   HG_CHECK(0 <= device && device < count, "there is no GPU {}: CUDA counts {} here", device, count);
   use();
@@ -102,7 +101,7 @@ void CudaStream::release(void* memory) noexcept {
 
 void CudaStream::run(std::string_view name, const void* op, Context& ctx) {
   use();
-  cuda_op(name)(op, ctx, stream_);
+  ops_(name)(op, ctx, stream_);
 }
 
 void CudaStream::copy(void* to, const void* from, std::size_t bytes) {
@@ -136,7 +135,9 @@ void CudaStream::synchronize() {
   check_cuda(cudaStreamSynchronize(stream_), "waiting for the device");
 }
 
-std::shared_ptr<GpuStream> CudaStream::another() { return std::make_shared<CudaStream>(device_); }
+std::shared_ptr<GpuStream> CudaStream::another() {
+  return std::make_shared<CudaStream>(device_, ops_);
+}
 
 GpuStream::Mark CudaStream::mark() {
   use();

@@ -30,10 +30,15 @@ class StagingMemory {
   std::size_t half_ = 0;  // which one that is
 };
 
+/// Puts the op that the pointer leads to into the stream.
+using CudaOp = void (*)(const void* op, Context& ctx, cudaStream_t stream);
+/// The kernels of an op, by its name; throws if it has none.
+using CudaOps = CudaOp (*)(std::string_view name);
+
 class CudaStream final : public GpuStream {
  public:
   /// Throws if there is no such GPU.
-  explicit CudaStream(int device);
+  CudaStream(int device, CudaOps ops);
   ~CudaStream() override;
 
   const std::string& description() const override { return description_; }
@@ -57,6 +62,7 @@ class CudaStream final : public GpuStream {
   void use() const;
 
   int device_;
+  CudaOps ops_;
   std::string description_;
   cudaStream_t stream_ = nullptr;
   StagingMemory staging_;

@@ -1,4 +1,4 @@
-#include "cuda/op_table.h"
+#include "ops/cuda/op_table.h"
 
 #include <gtest/gtest.h>
 

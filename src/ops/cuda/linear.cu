@@ -1,7 +1,7 @@
 // CUDA bodies of ops/linear.h: one product of cuBLASLt each.
 #include "ops/linear.h"
 
-#include "cuda/lt_matmul.h"
+#include "ops/cuda/lt_matmul.h"
 #include "ops/cuda/kernel.h"
 
 namespace hg {

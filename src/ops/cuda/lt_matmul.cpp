@@ -1,6 +1,6 @@
 // cuBLASLt stores matrices column by column, where ours lie row by row. So it is asked for the
 // transposed product C^T = B^T A^T: its first operand is our second.
-#include "cuda/lt_matmul.h"
+#include "ops/cuda/lt_matmul.h"
 
 #include <cublasLt.h>
 
