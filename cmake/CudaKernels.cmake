@@ -1,9 +1,10 @@
 # Compiles device code with nvcc, for every architecture that headgate supports. A register that spills
 # is an error. What ptxas says of each kernel is kept beside the object, in NAME.log.
 set(cuda_architectures 80 90 100)
-set(cuda_flags
-    -std=c++20 -O3 --expt-relaxed-constexpr -Xcompiler=-fPIC
-    -DFMT_USE_CONSTEXPR=1 -diag-suppress=554  # fmt takes nvcc for a compiler without constexpr; hg::Tensor converts to itself
+set(cuda_language_flags
+    -std=c++20 -O3 --expt-relaxed-constexpr
+    -DFMT_USE_CONSTEXPR=1 -diag-suppress=554)  # fmt takes nvcc for a compiler without constexpr; hg::Tensor converts to itself
+set(cuda_flags ${cuda_language_flags} -Xcompiler=-fPIC
     -Xptxas=-v,-warn-spills,-warn-lmem-usage,-Werror)
 foreach(architecture ${cuda_architectures})
   list(APPEND cuda_flags -gencode=arch=compute_${architecture},code=sm_${architecture})
