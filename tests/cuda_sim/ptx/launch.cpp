@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "core/check.h"
-#include "cuda_sim/machine.h"
 #include "cuda_sim/ptx/lane.h"
 
 namespace cuda_sim::ptx {
@@ -18,7 +17,7 @@ bool aligned(std::uint64_t address, std::size_t bytes) { return address % (bytes
 Launch::Launch(std::shared_ptr<const Program> program, const Call& call)
     : program_(std::move(program)),
       arguments_(program_->parameter_bytes),
-      last_allocation_(program_->ops.size()) {
+      last_found_(program_->ops.size()) {
   HG_CHECK(call.arguments.size() == program_->parameters.size(),
            "{} has {} parameters in PTX, and {} arguments", program_->name,
            program_->parameters.size(), call.arguments.size());
@@ -38,12 +37,12 @@ const Where& Launch::place_of(const Op* op) const {
 
 void Launch::begin_block() {
   const uint3 block = the_thread->block;
-  if (begun_ && block.x == block_.x && block.y == block_.y && block.z == block_.z) return;
+  if (memory_ && block.x == block_.x && block.y == block_.y && block.z == block_.z) return;
   const dim3 size = the_thread->block_size;
   const std::size_t threads = std::size_t{size.x} * size.y * size.z;
   const Where& where = program_->places.front();
-  if (!begun_) {
-    allocations_ = machine().memory.allocations();
+  if (!memory_) {
+    memory_.emplace();
     registers_.resize(threads * program_->slot_count);
     local_.resize(threads * program_->local_bytes);
     if (threads > program_->max_threads)
@@ -51,7 +50,6 @@ void Launch::begin_block() {
                        program_->max_threads),
            where);
   }
-  begun_ = true;
   block_ = block;
   windows_.clear();
   for (const SharedArray& array : program_->shared) {
@@ -125,20 +123,13 @@ std::byte* Launch::global(const Op* op, std::uint64_t address, std::size_t bytes
                      what),
          place_of(op));
   auto* const memory = reinterpret_cast<std::byte*>(address);
-  std::uint32_t& last = last_allocation_[static_cast<std::size_t>(op - program_->ops.data())];
-  if (last < allocations_.size()) {
-    const std::span<std::byte> guess = allocations_[last];
-    if (memory >= guess.data() && memory + bytes <= guess.data() + guess.size()) return memory;
-  }
-  const auto after = std::ranges::upper_bound(allocations_, memory, {},
-                                              [](const auto& its) { return its.data(); });
-  if (after != allocations_.begin()) {
-    const std::span<std::byte> found = *std::prev(after);
-    if (memory + bytes <= found.data() + found.size()) {
-      last = static_cast<std::uint32_t>(std::prev(after) - allocations_.begin());
-      return memory;
-    }
-  }
+  std::span<std::byte>& found = last_found_[static_cast<std::size_t>(op - program_->ops.data())];
+  const auto holds = [&] {
+    return memory >= found.data() && memory + bytes <= found.data() + found.size();
+  };
+  if (holds()) return memory;
+  found = memory_->find(memory);
+  if (holds()) return memory;
   fail(fmt::format("{} bytes are {} at {}, which is in no allocation", bytes, what,
                    static_cast<const void*>(memory)),
        place_of(op));

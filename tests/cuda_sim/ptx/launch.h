@@ -3,9 +3,11 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "cuda_sim/ptx/memory_map.h"
 #include "cuda_sim/ptx/program.h"
 
 namespace cuda_sim::ptx {
@@ -41,10 +43,9 @@ class Launch {
   std::vector<std::uint64_t> registers_;
   std::vector<std::byte> local_;
   std::vector<Window> windows_;
-  std::vector<std::span<std::byte>> allocations_;
-  std::vector<std::uint32_t> last_allocation_;  // of every op, the one that it found last
-  bool begun_ = false;
-  uint3 block_{};  // whose memory this is
+  std::optional<MemoryMap> memory_;               // of when the first block began
+  std::vector<std::span<std::byte>> last_found_;  // where every op was last
+  uint3 block_{};                                 // whose shared memory this is
 };
 
 }  // namespace cuda_sim::ptx
