@@ -28,3 +28,21 @@ function(compile_cuda_kernels result)
   endforeach()
   set(${result} ${objects} PARENT_SCOPE)
 endfunction()
+
+# Sets ${result} to the PTX of the sources for an architecture, with the lines that it is of: ptx/sm_90/NAME.ptx.
+function(compile_to_ptx result architecture)
+  foreach(source ${ARGN})
+    cmake_path(GET source STEM name)
+    set(ptx ${CMAKE_CURRENT_BINARY_DIR}/ptx/sm_${architecture}/${name}.ptx)
+    add_custom_command(
+      OUTPUT ${ptx}
+      COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${CUDA_NVCC} ${cuda_language_flags}
+              -arch=compute_${architecture} -lineinfo -I${PROJECT_SOURCE_DIR}/src
+              -I${PROJECT_SOURCE_DIR}/tests -MD -MF ${ptx}.d -c -ptx ${source} -o ${ptx}  # -c is for ccache
+      DEPENDS ${source} DEPFILE ${ptx}.d VERBATIM
+      COMMENT "Compiling ${name}.cu to PTX for sm_${architecture}")
+    list(APPEND files ${ptx})
+  endforeach()
+  file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/ptx/sm_${architecture})
+  set(${result} ${files} PARENT_SCOPE)
+endfunction()

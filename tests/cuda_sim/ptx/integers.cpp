@@ -122,6 +122,14 @@ T insert_bits(T a, T b, std::uint32_t first, std::uint32_t n) {
   return (a << first & mask) | (b & ~mask);
 }
 
+/// `n` bits of `a` from bit `first` on.
+std::uint32_t extract_bits(std::uint32_t a, std::uint32_t first, std::uint32_t n) {
+  first &= 0xff;
+  n &= 0xff;
+  const std::uint64_t rest = first >= 32 ? 0 : a >> first;
+  return static_cast<std::uint32_t>(n >= 32 ? rest : rest & ((std::uint64_t{1} << n) - 1));
+}
+
 template <class T>
 Form insertion() {
   return pure(
@@ -166,6 +174,9 @@ void add_integers(Forms& forms) {
   add_logic<Predicate>(forms, ".pred");
   forms.add("not.pred", pure([](Predicate a) { return a == 0; }));
   forms.add("mov.pred", pure([](Predicate a) { return a != 0; }));
+  forms.add("bfe.u32", pure([](std::uint32_t a, std::uint32_t first, std::uint32_t n) {
+              return extract_bits(a, first, n);
+            }));
   forms.add("bfi.b32", insertion<std::uint32_t>());
   forms.add("bfi.b64", insertion<std::uint64_t>());
   forms.add("mov.b32 = {2}", pack<std::uint32_t, std::uint16_t>());

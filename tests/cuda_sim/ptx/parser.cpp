@@ -54,7 +54,7 @@ class Parser {
     std::map<std::string_view, Range> ranges;  // %r<8> by "%r"
   };
 
-  // .param .u64 name, or .param .align 8 .b8 name[56]
+  // .param .u64 name, or .param .align 8 .b8 name[56], or .param .u64 .ptr .align 1 name
   void parse_parameter() {
     if (cursor_.word() != ".param") cursor_.fail("a parameter without .param");
     std::size_t alignment = 0, bytes = 0;
@@ -65,7 +65,12 @@ class Parser {
     }
     bytes = size_of_type(word, cursor_);
     if (alignment == 0) alignment = bytes;
-    const std::string_view name = cursor_.word();
+    std::string_view name = cursor_.word();
+    if (name == ".ptr") {  // what it points to: .ptr .align 16
+      while (cursor_.word() != ".align") continue;
+      cursor_.word();
+      name = cursor_.word();
+    }
     if (cursor_.accept('[')) bytes *= number_in(cursor_.until(']'));
     std::size_t offset = 0;
     if (!function_.parameters.empty())

@@ -1,5 +1,7 @@
 #include "cuda_sim/ptx/translate.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -15,9 +17,7 @@ namespace {
 class Library {
  public:
   Library() {
-    for (const auto& file : std::filesystem::directory_iterator(HEADGATE_PTX_FOLDER))
-      if (file.path().extension() == ".ptx")
-        modules_.push_back(std::make_unique<Module>(file.path().string()));
+    for (const std::string& file : ptx_files()) modules_.push_back(std::make_unique<Module>(file));
   }
 
   std::shared_ptr<const Program> program_of(const void* kernel) {
@@ -36,7 +36,7 @@ class Library {
       for (const Module::Entry& entry : module->entries())
         if (entry.name == wanted) return decode(module->parse(entry));
     }
-    hg::fail("{}: there is no kernel {} of {}", HEADGATE_PTX_FOLDER, wanted, name.file);
+    hg::fail("no PTX file has the kernel {} of {}", wanted, name.file);
   }
 
   const KernelNames names_;
@@ -46,6 +46,17 @@ class Library {
 };
 
 }  // namespace
+
+std::vector<std::string> ptx_files() {
+  const char* const architecture = std::getenv("HEADGATE_PTX");
+  const std::filesystem::path folder = std::filesystem::path(HEADGATE_PTX_FOLDER) /
+                                       (architecture != nullptr ? architecture : "sm_90");
+  std::vector<std::string> files;
+  for (const auto& file : std::filesystem::directory_iterator(folder))
+    if (file.path().extension() == ".ptx") files.push_back(file.path().string());
+  std::ranges::sort(files);
+  return files;
+}
 
 std::function<void()> interpret(const Call& call) {
   static Library library;
