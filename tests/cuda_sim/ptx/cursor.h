@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cctype>
+#include <charconv>
 #include <string>
 #include <string_view>
 
@@ -68,5 +69,20 @@ class Cursor {
   const std::string& path_;
   unsigned line_;
 };
+
+/// The number that a text begins with, else 0.
+inline std::size_t number_in(std::string_view digits) {
+  std::size_t result = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), result);
+  return result;
+}
+
+/// Bytes of a type such as ".u32".
+inline std::size_t size_of_type(std::string_view type, const Cursor& at) {
+  std::size_t bits = 0;
+  std::from_chars(type.data() + 2, type.data() + type.size(), bits);
+  if (bits % 8 != 0 || bits == 0) at.fail(fmt::format("a parameter of type {}", type));
+  return bits / 8;
+}
 
 }  // namespace cuda_sim::ptx

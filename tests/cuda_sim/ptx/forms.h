@@ -13,7 +13,6 @@ class Forms {
   /// For "add.s32" and the like; an opcode is added once.
   void add(const std::string& opcode, const Form& form);
   const Form* find(std::string_view opcode) const;
-  std::size_t size() const { return forms_.size(); }
 
  private:
   std::map<std::string, Form, std::less<>> forms_;

@@ -9,19 +9,6 @@
 namespace cuda_sim::ptx {
 namespace {
 
-std::size_t size_of_type(std::string_view type, const Cursor& at) {
-  std::size_t bits = 0;
-  std::from_chars(type.data() + 2, type.data() + type.size(), bits);
-  if (bits % 8 != 0 || bits == 0) at.fail(fmt::format("a parameter of type {}", type));
-  return bits / 8;
-}
-
-std::size_t number_in(std::string_view digits) {
-  std::size_t result = 0;
-  std::from_chars(digits.data(), digits.data() + digits.size(), result);
-  return result;
-}
-
 class Parser {
  public:
   Parser(std::string_view text, const std::string& path, unsigned line,

@@ -46,9 +46,6 @@ inline constexpr const char *kJumpIf = "bra if", *kJumpUnless = "bra unless";
 
 /// The form for an opcode with all of its suffixes; null if it is not implemented.
 const Form* find_form(std::string_view opcode);
-/// The number of opcodes that are implemented.
-std::size_t form_count();
-
 /// A kernel that can run.
 struct Program {
   std::string name;
