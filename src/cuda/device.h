@@ -62,9 +62,9 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t sh
     code = cudaGetLastError();
   }
 #else
-  const cudaError_t code = ::cuda_sim::launch(stream.stream, grid, block, shared_bytes, [=] {
-    kernel(static_cast<Parameters>(arguments)...);
-  });
+  const cudaError_t code =
+      ::cuda_sim::launch(stream.stream, grid, block, shared_bytes,
+                         ::cuda_sim::call(kernel, static_cast<Parameters>(arguments)...));
 #endif
   HG_CHECK(code == cudaSuccess,
            "{}:{}: a kernel of {}x{}x{} blocks of {}x{}x{} threads with {} bytes of shared memory "

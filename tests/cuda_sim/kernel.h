@@ -12,13 +12,28 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
-#include <source_location>
 #include <string>
+#include <type_traits>
+#include <vector>
 
 namespace cuda_sim {
 
 /// Where the kernel's source made a call; a default argument of every built-in that can fail.
-using Where = std::source_location;
+class Where {
+ public:
+  constexpr Where() = default;
+  constexpr Where(const char* file, unsigned line) : file_(file), line_(line) {}
+  static constexpr Where current(const char* file = __builtin_FILE(),
+                                 unsigned line = __builtin_LINE()) {
+    return {file, line};
+  }
+  const char* file_name() const { return file_; }
+  unsigned line() const { return line_; }
+
+ private:
+  const char* file_ = "";  // outlives every kernel
+  unsigned line_ = 0;
+};
 
 inline constexpr unsigned kWarp = 32, kAllLanes = 0xffffffff;
 
@@ -70,6 +85,7 @@ void whole_warp_operation(const char* name, const void* in, void* out,
 void* shared_array(const void* key, std::size_t bytes, const Where& where);
 /// The shared memory whose size the launch says.
 void* dynamic_shared_array();
+std::size_t dynamic_shared_bytes();
 
 /// cp.async: copies `count` of `bytes` bytes, and zeroes for the rest, when they are waited for, or
 /// at once (Options::lazy_copies).
@@ -89,10 +105,32 @@ void multiply_matrices(const WarpOperands& warp);
 void load_matrices(const WarpOperands& warp);
 void load_transposed_matrices(const WarpOperands& warp);
 
+/// A kernel and what it is launched with.
+struct Call {
+  const void* kernel;
+  std::vector<std::vector<std::byte>> arguments;  // the bytes of each
+  std::function<void()> body;                     // of every thread, by the C++ compiler
+};
+template <class T>
+std::vector<std::byte> bytes_of(const T& value) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  const auto* bytes = reinterpret_cast<const std::byte*>(&value);
+  return {bytes, bytes + sizeof value};
+}
+template <class... Parameters>
+Call call(void (*kernel)(Parameters...), std::type_identity_t<Parameters>... arguments) {
+  return {reinterpret_cast<const void*>(kernel), {bytes_of(arguments)...}, [=] {
+            kernel(arguments...);
+          }};
+}
+
+/// Gives another body to a call: set where kernels run on nvcc's PTX, else null.
+using Translate = std::function<void()> (*)(const Call&);
+Translate& translate();
+
 /// Puts a kernel into a stream. Returns what cudaLaunchKernel would where the device's limits are
 /// exceeded.
-cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes,
-                   std::function<void()> kernel);
+cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes, Call call);
 
 /// What looks at memory as kernels use it: set while the race check runs, else empty.
 struct Observer {

@@ -69,8 +69,26 @@ if(NOT HEADGATE_SANITIZE)
                        PROPERTIES LABELS fast ENVIRONMENT ASAN_OPTIONS=detect_leaks=0)
 endif()
 
+# The same tests on nvcc's PTX of the kernels, from both of its optimisers: up to sm_90, and from sm_100 on. What
+# it makes for sm_80 differs from sm_90 in how bf16 is widened, and in nothing else.
+if(CUDA_NVCC AND NOT HEADGATE_SANITIZE)
+  include(CudaKernels)
+  file(GLOB ptx_sources CONFIGURE_DEPENDS cuda_sim/ptx/*.cpp)
+  add_cuda_kernels(cuda_ptx_objects ${ptx_sources})
+  target_compile_options(cuda_ptx_objects PRIVATE -O2 -mfma)  # fma.rn is most of the kernels
+  target_compile_definitions(cuda_ptx_objects PRIVATE
+                             HEADGATE_PTX_FOLDER="${CMAKE_CURRENT_BINARY_DIR}/ptx")
+  add_kernel_test_program(cuda_ptx cuda_sim cuda_kernels cuda_ptx_objects)
+  foreach(architecture 90 100)
+    compile_to_ptx(ptx_files ${architecture} ${cuda_sources} ${planted_sources})
+    target_sources(cuda_ptx PRIVATE ${ptx_files})
+    gtest_discover_tests(cuda_ptx TEST_PREFIX "ptx/sm_${architecture}/" TEST_LIST ptx_${architecture}_tests
+                         DISCOVERY_TIMEOUT 60
+                         PROPERTIES LABELS fast ENVIRONMENT HEADGATE_PTX=sm_${architecture})
+  endforeach()
+endif()
+
 # What nvcc made of the kernels: how much of the machine each takes is compared with resources.txt.
-# And its planted bug: a kernel whose registers spill is not compiled.
 find_program(PYTHON3 python3)
 if(TARGET headgate_cuda AND PYTHON3)
   get_target_property(kernel_logs headgate_cuda KERNEL_LOGS)

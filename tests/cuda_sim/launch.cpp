@@ -43,8 +43,13 @@ void run_grid(const std::function<void()>& kernel, dim3 grid, dim3 block, std::s
 
 }  // namespace
 
+Translate& translate() {
+  static Translate translate = nullptr;
+  return translate;
+}
+
 cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes,
-                   std::function<void()> kernel) {
+                   Call call) {
   if (const cudaError_t code = check_caller()) return code;
   const Options& options = machine().options;
   try {
@@ -54,6 +59,7 @@ cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t share
   }
   ++machine().launches;
   Device& its_device = device();
+  std::function<void()> kernel = translate() != nullptr ? translate()(call) : std::move(call.body);
   its_device.enqueue(its_device.stream_of(stream), [=, &options, kernel = std::move(kernel)] {
     if (observer().launch != nullptr) observer().launch();
     run_grid(kernel, grid, block, shared_bytes, options);

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -105,6 +106,8 @@ class Memory {
   /// if the bytes go beyond the end of the allocation.
   std::optional<MemoryKind> kind_of(const void* address, std::size_t bytes) const;
   std::size_t blocks() const;
+  /// What is allocated, in the order of addresses.
+  std::vector<std::span<std::byte>> allocations() const;
 
  private:
   mutable std::mutex mutex_;

@@ -138,6 +138,14 @@ std::size_t Memory::blocks() const {
   return blocks_.size();
 }
 
+std::vector<std::span<std::byte>> Memory::allocations() const {
+  const std::scoped_lock lock(mutex_);
+  std::vector<std::span<std::byte>> result;
+  for (const auto& [address, block] : blocks_)
+    result.emplace_back(reinterpret_cast<std::byte*>(address), block.bytes);
+  return result;
+}
+
 }  // namespace cuda_sim
 
 using namespace cuda_sim;

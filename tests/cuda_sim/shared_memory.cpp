@@ -90,5 +90,6 @@ void* shared_array(const void* key, std::size_t bytes, const Where& where) {
 }
 
 void* dynamic_shared_array() { return current_block().shared().dynamic(); }
+std::size_t dynamic_shared_bytes() { return current_block().shared().dynamic_bytes(); }
 
 }  // namespace cuda_sim

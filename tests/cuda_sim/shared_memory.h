@@ -15,6 +15,7 @@ class SharedMemory {
   /// Forgets all arrays; `limit` bytes are the device's, for all of them.
   void begin(std::size_t dynamic_bytes, std::size_t limit);
   void* dynamic() const { return dynamic_->data(); }
+  std::size_t dynamic_bytes() const { return dynamic_bytes_; }
   void* array(const void* key, std::size_t bytes, const Where& where);
   /// Throws hg::Error if something was written past the end of an array, or before it.
   void check() const;

@@ -15,10 +15,11 @@ inline std::unique_ptr<Context> device_context() {
   return ctx;
 }
 
-/// schedules(); under the race check, which finds the same in any order and takes its time, one.
+/// schedules(); one where kernels are interpreted, and under the race check, which finds the same
+/// in any order: those take their time.
 inline std::vector<cuda_sim::Options> attention_schedules() {
   auto all = schedules();
-  if (cuda_sim::observer().access != nullptr) all.resize(1);
+  if (cuda_sim::observer().access != nullptr || cuda_sim::translate() != nullptr) all.resize(1);
   return all;
 }
 

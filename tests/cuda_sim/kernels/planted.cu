@@ -129,8 +129,10 @@ __global__ void shuffle_against_vote_kernel() {
   }
 }
 
-__global__ void uninitialised_kernel(float* out) {
-  HG_SHARED(float, values, [32]);
+/// Something is written, somewhere else: nvcc takes what nobody writes for any value.
+__global__ void uninitialised_kernel(float* out, unsigned elsewhere) {
+  HG_SHARED(float, values, [64]);
+  values[threadIdx.x + elsewhere] = 0;
   out[threadIdx.x] = values[threadIdx.x];
 }
 
@@ -183,7 +185,9 @@ void lane_outside_of_its_mask() {
   launch(lane_outside_of_its_mask_kernel, dim3(1), dim3(32), 0, nullptr);
 }
 void shuffle_against_vote() { launch(shuffle_against_vote_kernel, dim3(1), dim3(32), 0, nullptr); }
-void uninitialised(float* out) { launch(uninitialised_kernel, dim3(1), dim3(32), 0, nullptr, out); }
+void uninitialised(float* out) {
+  launch(uninitialised_kernel, dim3(1), dim3(32), 0, nullptr, out, 32);
+}
 void warp_operations(int* out) {
   launch(warp_operations_kernel, dim3(1), dim3(32), 0, nullptr, out);
 }
