@@ -12,6 +12,7 @@ namespace hg {
 
 class OneDnn;
 class CublasLt;
+class Sdpa;
 
 /// meta checks shapes and counts memory and work but computes nothing.
 enum class Device { meta, cpu, cuda };
@@ -26,6 +27,7 @@ struct Context {
   Trace* trace = nullptr;               ///< counts and times ops when set
   std::shared_ptr<OneDnn> onednn;       ///< its primitives, made at first use (ops/cpu/onednn.h)
   std::shared_ptr<CublasLt> cublas_lt;  ///< its algorithms, likewise (ops/cuda/lt_matmul.h)
+  std::shared_ptr<Sdpa> sdpa;           ///< plans of cuDNN's attention, likewise (ops/cuda/sdpa.h)
 
   /// The device whose bodies an op's scratch is for.
   Device scratch_device() const { return device == Device::meta ? plans_for : device; }

@@ -1,5 +1,8 @@
 #include "ops/attention.h"
 
+#include <algorithm>
+#include <bit>
+
 #include "core/parallel.h"
 #include "ops/cpu/attention_scratch.h"
 #include "ops/cpu/attention_tiles.h"
@@ -35,6 +38,29 @@ Shape packed_keys(const ConstTensor& k) {
   return {k.dim(0) * k.dim(1) + kAttentionReadOver, padded_head(k.dim(3))};
 }
 
+/// Bytes on a GPU for cuDNN's workspace and for what it wants in another layout than the op has it:
+/// more than its plans for these shapes take, but for those that keep a bf16 for every pair of a
+/// query and a key. They may if that is half a gigabyte at most (docs/cuda.md).
+std::int64_t library_bytes(const ConstTensor& q, const ConstTensor& documents, std::int64_t longest,
+                           bool backward) {
+  if (q.dtype() != DType::bf16) return 0;
+  const auto power_of_two = [](std::int64_t x) {
+    return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(x)));
+  };
+  constexpr std::int64_t kAlways = 1 << 20, kDocument = 4 << 10, kPairs = 512 << 20;
+  const std::int64_t rows = q.dim(0) * q.dim(1) * q.dim(2);
+  const std::int64_t bytes = kAlways + kDocument * power_of_two(documents.dim(0)) + 4 * rows;
+  if (!backward) return bytes;
+  return bytes + rows * (16 * q.dim(3) + 16) + std::min(kPairs, 2 * rows * power_of_two(longest));
+}
+
+Tensor library_scratch(Context& ctx, const ConstTensor& q, const ConstTensor& documents,
+                       std::int64_t longest, bool backward) {
+  const std::int64_t bytes = library_bytes(q, documents, longest, backward);
+  if (bytes == 0) return {};
+  return ctx.scratch.allocate("attention by cuDNN", DType::f32, {bytes / 4});
+}
+
 }  // namespace
 
 void check_slices(const char* op, const ConstTensor& documents, const ConstTensor& keys) {
@@ -56,12 +82,17 @@ Cost AttentionForward::cost() const {
 }
 
 AttentionForward::Scratch AttentionForward::scratch(Context& ctx) const {
-  if (ctx.scratch_device() == Device::cuda) return {};
+  if (ctx.scratch_device() == Device::cuda) {
+    Scratch result;
+    if (!keys) result.library = library_scratch(ctx, q, documents, longest, false);
+    return result;
+  }
   const Shape packed = packed_keys(k);
   return {.blocks = ctx.scratch.allocate("attention blocks", DType::f32,
                                          {num_threads(), attention_scratch(q.dim(3), 5, 2, 3)}),
           .k = ctx.scratch.allocate("attention k", DType::f32, packed),
-          .v = ctx.scratch.allocate("attention v", DType::f32, packed)};
+          .v = ctx.scratch.allocate("attention v", DType::f32, packed),
+          .library = {}};
 }
 
 void AttentionForward::cpu(Context& ctx) const {
@@ -92,6 +123,7 @@ AttentionBackward::Scratch AttentionBackward::scratch(Context& ctx) const {
     Scratch result;
     result.rows =
         ctx.scratch.allocate("attention rows", DType::f32, {q.dim(1), q.dim(0) * q.dim(2), 4});
+    if (!keys) result.library = library_scratch(ctx, q, documents, longest, true);
     return result;
   }
   const Shape packed = packed_keys(k);
@@ -102,7 +134,8 @@ AttentionBackward::Scratch AttentionBackward::scratch(Context& ctx) const {
           .dk = ctx.scratch.allocate("attention dk", DType::f32, packed),
           .dv = ctx.scratch.allocate("attention dv", DType::f32, packed),
           .order = ctx.scratch.allocate("attention documents", DType::i32, {q.dim(0), 2}),
-          .rows = {}};
+          .rows = {},
+          .library = {}};
 }
 
 void AttentionBackward::cpu(Context& ctx) const {

@@ -30,10 +30,11 @@ struct AttentionForward {
   void cpu(Context& ctx) const;
 
   struct Scratch {
-    Tensor blocks;  // of one task, [workers, bytes / 4] f32
-    Tensor k, v;    // packed by head, [KV, S, D rounded up] f32 or less, and some rows behind
+    Tensor blocks;   // of one task, [workers, bytes / 4] f32
+    Tensor k, v;     // packed by head, [KV, S, D rounded up] f32 or less, and some rows behind
+    Tensor library;  // on a GPU, alone: room for cuDNN, [bytes / 4] f32
   };
-  Scratch scratch(Context& ctx) const;  ///< nothing on a GPU
+  Scratch scratch(Context& ctx) const;
 };
 
 /// With P = exp(scale q k^T - lse) and delta = rowsum(do o):
@@ -56,11 +57,12 @@ struct AttentionBackward {
   void cpu(Context& ctx) const;
 
   struct Scratch {
-    Tensor blocks;  // as in forward
-    Tensor k, v;    // as in forward
-    Tensor dk, dv;  // sums, like the packed k and v, f32
-    Tensor order;   // documents, the costliest first, [T, 2] i32
-    Tensor rows;    // on a GPU, alone: what a query sees, its lse and delta, [KV, T G, 4] f32
+    Tensor blocks;   // as in forward
+    Tensor k, v;     // as in forward
+    Tensor dk, dv;   // sums, like the packed k and v, f32
+    Tensor order;    // documents, the costliest first, [T, 2] i32
+    Tensor rows;     // on a GPU, alone: what a query sees, its lse and delta, [KV, T G, 4] f32
+    Tensor library;  // as in forward
   };
   Scratch scratch(Context& ctx) const;
 };

@@ -7,6 +7,7 @@
 
 #include "ops/cuda/attention_backward.h"
 #include "ops/cuda/attention_forward.h"
+#include "ops/cuda/attention_library.h"
 #include "ops/cuda/kernel.h"
 
 namespace hg {
@@ -99,8 +100,12 @@ void backward(const AttentionBackward& op, const Tensor& room, cudaStream_t stre
 }  // namespace
 
 template <>
-void cuda_kernel(const AttentionForward& op, Context&, cudaStream_t stream) {
+void cuda_kernel(const AttentionForward& op, Context& ctx, cudaStream_t stream) {
   if (op.q.numel() == 0) return;
+  const ArenaScope scope(ctx.scratch);
+  const Tensor room = op.scratch(ctx).library;
+  const SdpaChoice choice = sdpa(ctx).choose(op, room ? room.bytes() : 0);
+  if (choice.plan != nullptr) return run_plan(op, choice, room, stream);
   for_tiles(op.q.dtype(), op.q.dim(3),
             [&]<class T, int width>() { forward<T, width>(op, stream); });
 }
@@ -109,9 +114,11 @@ template <>
 void cuda_kernel(const AttentionBackward& op, Context& ctx, cudaStream_t stream) {
   if (op.k.numel() == 0) return;
   const ArenaScope scope(ctx.scratch);
-  const Tensor rows = op.scratch(ctx).rows;
+  const AttentionBackward::Scratch scratch = op.scratch(ctx);
+  const SdpaChoice choice = sdpa(ctx).choose(op, scratch.library ? scratch.library.bytes() : 0);
+  if (choice.plan != nullptr) return run_plan(op, choice, scratch.library, ctx, stream);
   for_tiles(op.q.dtype(), op.q.dim(3),
-            [&]<class T, int width>() { backward<T, width>(op, rows, stream); });
+            [&]<class T, int width>() { backward<T, width>(op, scratch.rows, stream); });
 }
 
 }  // namespace hg
