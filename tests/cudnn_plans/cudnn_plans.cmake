@@ -14,7 +14,7 @@ set_target_properties(cuda_stand_in PROPERTIES OUTPUT_NAME cuda SOVERSION 1 VERS
                       LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/cuda_stand_in)
 
 add_executable(cudnn_plans cudnn_plans/cudnn_plans.cpp ${PROJECT_SOURCE_DIR}/src/cuda/sdpa_graph.cpp
-               ${PROJECT_SOURCE_DIR}/src/cuda/sdpa.cpp $<TARGET_OBJECTS:headgate_cudnn>)
+               ${PROJECT_SOURCE_DIR}/src/ops/cuda/sdpa.cpp $<TARGET_OBJECTS:headgate_cudnn>)
 target_include_directories(cudnn_plans PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(cudnn_plans PRIVATE headgate CUDA::cudart yaml-cpp)
 add_dependencies(cudnn_plans cuda_stand_in)
