@@ -233,7 +233,7 @@ class ParamStore {
   std::vector<Place> places_;  // of each parameter
   std::vector<Unit> units_;
   std::vector<Buffer> buffers_;
-  UnitId turns_[2] = {-1, -1};  // the units that are whole in the memory they take turns in
+  UnitId turns_[2] = {-1, -1};      // the units that are whole in the memory they take turns in
   std::shared_ptr<GpuStream> gpu_;  // whose memory it is; null: the host's
   DType compute_ = DType::f32;
   Arena working_{"weights"}, master_{"master weights"}, gradients_{"gradients"}, m_{"adam m"},

@@ -1,8 +1,8 @@
 // CUDA bodies of ops/linear.h: one product of cuBLASLt each.
 #include "ops/linear.h"
 
-#include "ops/cuda/lt_matmul.h"
 #include "ops/cuda/kernel.h"
+#include "ops/cuda/lt_matmul.h"
 
 namespace hg {
 namespace {

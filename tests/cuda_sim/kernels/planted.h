@@ -28,8 +28,8 @@ void multiply(float* c, const std::uint16_t* a, const std::uint16_t* b, bool swa
 /// The same by 16 lanes, which cannot do it alone.
 void multiply_by_half_a_warp(float* c);
 
-/// multiply without shared memory; what `swapped` exchanges is in the text of an asm statement, which
-/// nvcc alone sees.
+/// multiply without shared memory; what `swapped` exchanges is in the text of an asm statement,
+/// which nvcc alone sees.
 void multiply_by_asm(float* c, const std::uint16_t* a, const std::uint16_t* b, bool swapped);
 
 void divergent_barrier();

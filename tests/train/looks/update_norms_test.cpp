@@ -67,8 +67,7 @@ TEST(UpdateNorms, AgreeWithDifferencesOfTheWeights) {
           {.gradient = g * g, .weight = w * w, .update = moved * moved});
     }
   }
-  const auto groups = measure_updates(model.run, model.optimizer, Stepped::kLr,
-                                      Stepped::kScale, 1);
+  const auto groups = measure_updates(model.run, model.optimizer, Stepped::kLr, Stepped::kScale, 1);
   EXPECT_EQ(groups.size(), expected.size());
   for (const UpdateGroup& group : groups) {
     const UpdateSums& sums = expected.at({group.kind, group.unit});
