@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/finish.h"
 #include "support/paths.h"
-#include "support/run_program.h"
 #include "support/small_run.h"
 
 namespace hg::test {
@@ -33,8 +33,7 @@ class CudaCli : public SmallRun {
 };
 
 TEST_F(CudaCli, TrainsOnASimulatedGpuAsOnTheProcessor) {
-  const Result cpu = run_program(kSimulated + train("cpu")),
-               cuda = run_program(kSimulated + train("cuda"));
+  const Finished cpu = finish(kSimulated + train("cpu")), cuda = finish(kSimulated + train("cuda"));
   ASSERT_EQ(cpu.exit_code, 0) << cpu.output;
   ASSERT_EQ(cuda.exit_code, 0) << cuda.output;
   EXPECT_THAT(cuda.output, HasSubstr("a simulated GPU"));
@@ -42,7 +41,7 @@ TEST_F(CudaCli, TrainsOnASimulatedGpuAsOnTheProcessor) {
 }
 
 TEST_F(CudaCli, WithoutAGpuSaysSoInOneSentence) {
-  const Result result = run_program(kHeadgate + train("cuda"));
+  const Finished result = finish(kHeadgate + train("cuda"));
   if (result.exit_code == 0) GTEST_SKIP() << "there is a GPU";
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.output, testing::AnyOf(HasSubstr("there is no GPU that CUDA can use here"),

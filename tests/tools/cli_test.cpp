@@ -8,8 +8,8 @@
 
 #include "core/file.h"
 #include "support/expert_run.h"
+#include "support/finish.h"
 #include "support/paths.h"
-#include "support/run_program.h"
 #include "support/temp_folder.h"
 
 namespace hg::test {
@@ -19,7 +19,7 @@ using testing::ContainsRegex;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
 
-Result headgate(const std::string& arguments) { return run_program(kHeadgate + " " + arguments); }
+Finished headgate(const std::string& arguments) { return finish(kHeadgate + " " + arguments); }
 
 class CliTest : public testing::Test {
  protected:
@@ -29,7 +29,7 @@ class CliTest : public testing::Test {
     return path.string();
   }
   void expect_error(const std::string& arguments, const std::string& words) const {
-    const Result result = headgate(arguments);
+    const Finished result = headgate(arguments);
     EXPECT_EQ(result.exit_code, 1) << result.output;
     EXPECT_THAT(result.output, HasSubstr(words));
   }
@@ -51,7 +51,7 @@ class CliTest : public testing::Test {
         " --set training.global_batch_size=4 --set lr_scheduler.warmup_steps=0"
         " --set validation.sequences=8 --set metrics.tensorboard=false";
     for (const std::string& command : {tokenize, train}) {
-      const Result result = headgate(command);
+      const Finished result = headgate(command);
       EXPECT_EQ(result.exit_code, 0) << result.output;
     }
     return in("run");
@@ -62,7 +62,7 @@ class CliTest : public testing::Test {
 };
 
 TEST_F(CliTest, ConfigShowsValuesAndTheirOrigins) {
-  const Result result = headgate("config " + tiny + " --set training.steps=20");
+  const Finished result = headgate("config " + tiny + " --set training.steps=20");
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_THAT(result.output, HasSubstr("# --set"));
   EXPECT_THAT(result.output, HasSubstr("# default"));
@@ -119,7 +119,7 @@ TEST_F(CliTest, TokenFilesAreCheckedWhenOpened) {
 
 TEST_F(CliTest, ConvertsHeaderlessShards) {
   const std::string shard = write("shard.bin", std::string("a\0b\0\xff\0c\0\xff\0", 10));
-  const Result result = headgate(
+  const Finished result = headgate(
       "data convert " + shard + " --headerless u16 --document-ends 255 --vocab-size 257 --output " +
       in("converted"));
   EXPECT_EQ(result.exit_code, 0) << result.output;
@@ -128,14 +128,14 @@ TEST_F(CliTest, ConvertsHeaderlessShards) {
 }
 
 TEST_F(CliTest, PlanIsQuickAndSmall) {
-  const Result result = headgate("plan " + source_path("configs/dense-1.7b-28l.yaml"));
+  const Finished result = headgate("plan " + source_path("configs/dense-1.7b-28l.yaml"));
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_THAT(result.output, HasSubstr("1720.8 M"));
 }
 
 TEST_F(CliTest, PlanOfAPipelineIsOfTheLargestStage) {
   // A large vocabulary's head, which the last stage has, outweighs micro-batches in flight.
-  const Result result =
+  const Finished result =
       headgate("plan " + source_path("configs/tiny.yaml") +
                " --ranks 2 --set parallelism.pipeline=2 --set model.vocab_size=100000 "
                "--set model.tie_word_embeddings=false");
@@ -150,7 +150,7 @@ TEST_F(CliTest, SpikesFindsWhatIsPlanted) {
     table += step == 1300 ? "1300,nan\n" : fmt::format("{},{}\n", step, loss);
   }
   const std::string file = write("curve.csv", table);
-  const Result result = headgate("spikes " + file);
+  const Finished result = headgate("spikes " + file);
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_THAT(result.output, HasSubstr("curve.csv: 1500 steps, 1 to 1500"));
   EXPECT_THAT(result.output, HasSubstr("losses that are not finite: 1 (line 1301), events of"));
@@ -158,7 +158,7 @@ TEST_F(CliTest, SpikesFindsWhatIsPlanted) {
   EXPECT_THAT(result.output, HasSubstr("needs more than 1000 values"));  // no gradient norms
   EXPECT_THAT(result.output, HasSubstr("MAD: 2"));
 
-  const Result json = headgate("spikes --json " + file + " " + file);
+  const Finished json = headgate("spikes --json " + file + " " + file);
   const auto reports = nlohmann::json::parse(json.output);
   ASSERT_EQ(reports.size(), 2U);
   EXPECT_EQ(reports[1].at("events").at(0).at("start"), 1200);
@@ -173,7 +173,7 @@ TEST_F(CliTest, SpikesFindsWhatIsPlanted) {
 TEST_F(CliTest, InspectAttentionDrawsMapsAndPrintsNumbers) {
   const std::string inspect = "inspect-attention --run " + train_small();
   const std::string svg = write("maps.svg", "an older picture");
-  const Result result =
+  const Finished result =
       headgate(inspect + " --text 'one and two' --layers 0,2 --heads 1,3 --output " + svg);
   EXPECT_EQ(result.exit_code, 0) << result.output;
   EXPECT_THAT(result.output, HasSubstr("11 tokens"));
@@ -183,7 +183,7 @@ TEST_F(CliTest, InspectAttentionDrawsMapsAndPrintsNumbers) {
   for (const char* title : {">layer 0, head 1: first", ">layer 2, head 3: first"})
     EXPECT_THAT(picture, HasSubstr(title));
 
-  const Result json = headgate(inspect + " --layers all --json");
+  const Finished json = headgate(inspect + " --layers all --json");
   const auto report = nlohmann::json::parse(json.output);
   EXPECT_EQ(report.at("text"), "Sparse gating mechanism mitigates attention sink.");
   EXPECT_EQ(report.at("tokens").at(0).at("text"), "S");
@@ -207,7 +207,7 @@ TEST_F(CliTest, InspectAttentionDrawsMapsAndPrintsNumbers) {
 
 TEST_F(CliTest, InspectExpertsDrawsAMapAndPrintsNumbers) {
   const std::string run = write_expert_run(folder, three_looks()).string();
-  const Result result = headgate("inspect-experts " + run + " --out " + in("map.svg"));
+  const Finished result = headgate("inspect-experts " + run + " --out " + in("map.svg"));
   EXPECT_EQ(result.exit_code, 0) << result.output;
   EXPECT_THAT(result.output, HasSubstr("step 300"));
   EXPECT_THAT(result.output, ContainsRegex("layer 2 +3.78 +0.00 +1.6[0-9]+ +0.1[0-9]+ +1 "
@@ -216,7 +216,7 @@ TEST_F(CliTest, InspectExpertsDrawsAMapAndPrintsNumbers) {
   const std::string picture = read_file(folder / "map.svg");
   EXPECT_TRUE(picture.starts_with("<svg") && picture.ends_with("</svg>\n"));
 
-  const Result earlier = headgate("inspect-experts " + run + " --step 200");
+  const Finished earlier = headgate("inspect-experts " + run + " --step 200");
   EXPECT_EQ(earlier.exit_code, 0) << earlier.output;
   EXPECT_THAT(earlier.output, HasSubstr("step 200"));
   EXPECT_TRUE(fs::exists(folder / "run" / "experts.svg"));
@@ -230,7 +230,7 @@ TEST_F(CliTest, InspectExpertsDrawsAMapAndPrintsNumbers) {
   expect_error("inspect-experts " + run, "instruments.jsonl:4: is not JSON");
 
   write_expert_run(folder, three_looks() + "{\"step\":400,");
-  const Result torn = headgate("inspect-experts " + run);
+  const Finished torn = headgate("inspect-experts " + run);
   EXPECT_EQ(torn.exit_code, 0) << torn.output;
   EXPECT_THAT(torn.output, HasSubstr("instruments.jsonl:4: half a line at the end"));
   EXPECT_THAT(torn.output, HasSubstr("step 300"));
@@ -238,7 +238,7 @@ TEST_F(CliTest, InspectExpertsDrawsAMapAndPrintsNumbers) {
 
 TEST_F(CliTest, ProbeComparesWithTheGateAsItIs) {
   const std::string probe = "probe --run " + train_small();
-  const Result result = headgate(probe + " --gate-scale 0.5 --json");
+  const Finished result = headgate(probe + " --gate-scale 0.5 --json");
   const auto report = nlohmann::json::parse(result.output);
   ASSERT_EQ(report.size(), 2U);
   EXPECT_EQ(report[0].at("gate_scale"), 1);
@@ -251,7 +251,7 @@ TEST_F(CliTest, ProbeComparesWithTheGateAsItIs) {
 }
 
 TEST_F(CliTest, BenchMeasuresWhatALookCosts) {
-  const Result result = headgate(
+  const Finished result = headgate(
       "bench " + tiny +
       " --set model.num_hidden_layers=2 --set model.hidden_size=32 --set model.vocab_size=64"
       " --set training.seq_len=32 --set training.micro_batch_size=2 --set name=small"

@@ -2,15 +2,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <sys/wait.h>
-
-#include <array>
-#include <cstdio>
 #include <map>
 
 #include <yaml-cpp/yaml.h>
 
 #include "dist/world.h"
+#include "support/finish.h"
 #include "support/paths.h"
 #include "support/small_run.h"
 
@@ -20,11 +17,6 @@ namespace {
 using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
-
-struct Result {
-  int exit_code;
-  std::string output;  // of both streams
-};
 
 class DoctorMpiTest : public SmallRun {
  protected:
@@ -38,18 +30,8 @@ class DoctorMpiTest : public SmallRun {
     write_file(folder / "run.yaml", to_yaml(config));
   }
 
-  static Result start(const std::string& command) {
-    std::FILE* pipe = popen((command + " 2>&1").c_str(), "r");
-    HG_CHECK(pipe != nullptr, "cannot start {}", command);
-    std::string output;
-    std::array<char, 4096> buffer;
-    while (const std::size_t n = std::fread(buffer.data(), 1, buffer.size(), pipe))
-      output.append(buffer.data(), n);
-    const int status = pclose(pipe);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, output};
-  }
-  static Result doctor(const std::string& arguments) {
-    return start(
+  static Finished doctor(const std::string& arguments) {
+    return finish(
         "ASAN_OPTIONS=detect_leaks=0 timeout -s KILL 100 mpirun -n 2 --allow-run-as-root "
         "--oversubscribe --bind-to none " +
         kHeadgate + " doctor " + arguments);
@@ -58,7 +40,7 @@ class DoctorMpiTest : public SmallRun {
 };
 
 TEST_F(DoctorMpiTest, HealthyRanksPassAndNothingStays) {
-  const Result result = doctor(in("run.yaml") + " --run " + in("new/run"));
+  const Finished result = doctor(in("run.yaml") + " --run " + in("new/run"));
   EXPECT_EQ(result.exit_code, 0) << result.output;
   for (const char* words :
        {"ok       world           rank 0 of 2, local rank 0 of 2 on node 0 of 1, by Open MPI "
@@ -77,8 +59,8 @@ TEST_F(DoctorMpiTest, HealthyRanksPassAndNothingStays) {
 }
 
 TEST_F(DoctorMpiTest, WhatDoesNotFitIsAnError) {
-  const Result result = doctor(in("run.yaml") + " --run " + in("run") +
-                               " --set parallelism.tensor=2 --set model.num_key_value_heads=1");
+  const Finished result = doctor(in("run.yaml") + " --run " + in("run") +
+                                 " --set parallelism.tensor=2 --set model.num_key_value_heads=1");
   EXPECT_EQ(result.exit_code, 1) << result.output;
   EXPECT_THAT(result.output,
               ContainsRegex("error +layout +model.num_key_value_heads = 1 does not divide by "
@@ -87,7 +69,7 @@ TEST_F(DoctorMpiTest, WhatDoesNotFitIsAnError) {
 }
 
 TEST_F(DoctorMpiTest, AFolderThatCannotBeWrittenIsAnError) {
-  const Result result = doctor("--run /proc/run");
+  const Finished result = doctor("--run /proc/run");
   EXPECT_EQ(result.exit_code, 1) << result.output;
   EXPECT_THAT(result.output, ContainsRegex("error +run folder +rank 0: cannot create /proc/"));
   EXPECT_THAT(result.output, Not(HasSubstr("layout")));
@@ -99,20 +81,20 @@ TEST_F(DoctorMpiTest, ARankWithAnotherConfigIsNamed) {
       "--bind-to none -n 1 " +
       kHeadgate + " doctor " + in("run.yaml") + " --run " + in("run") + " : -n 1 " + kHeadgate +
       " doctor " + in("none.yaml") + " --run " + in("run");
-  const Result result = start(command);
+  const Finished result = finish(command);
   EXPECT_EQ(result.exit_code, 1) << result.output;
   EXPECT_THAT(result.output, ContainsRegex("error +config +rank 1: .*none.yaml"));
 }
 
 TEST_F(DoctorMpiTest, TheLaunchScriptStartsRanks) {
   const std::string script = source_path("scripts/launch/mpirun");
-  const Result result =
-      start(std::string("HEADGATE=") + kHeadgate + " ASAN_OPTIONS=detect_leaks=0 " + script +
-            " -n 2 --oversubscribe -- doctor --run " + in("run"));
+  const Finished result =
+      finish(std::string("HEADGATE=") + kHeadgate + " ASAN_OPTIONS=detect_leaks=0 " + script +
+             " -n 2 --oversubscribe -- doctor --run " + in("run"));
   EXPECT_EQ(result.exit_code, 0) << result.output;
   EXPECT_THAT(result.output, HasSubstr("world           rank 0 of 2, "));
   EXPECT_THAT(result.output, ContainsRegex("2 ranks share [0-9]+ of"));  // unbound
-  const Result usage = start(script + " -n 2 doctor");
+  const Finished usage = finish(script + " -n 2 doctor");
   EXPECT_EQ(usage.exit_code, 2);
   EXPECT_THAT(usage.output, HasSubstr("usage: "));
 }
@@ -145,13 +127,13 @@ TEST(KubernetesJob, GivesEveryPodItsRank) {
 }
 
 TEST_F(DoctorMpiTest, WorksAlone) {
-  const Result result =
-      start(std::string(kHeadgate) + " doctor " + in("run.yaml") + " --run " + in("run"));
+  const Finished result =
+      finish(std::string(kHeadgate) + " doctor " + in("run.yaml") + " --run " + in("run"));
   EXPECT_EQ(result.exit_code, 0) << result.output;
   EXPECT_THAT(result.output, HasSubstr("one process: no launcher's variables found"));
   EXPECT_THAT(result.output, HasSubstr("1 rank on 1 node: "));
   EXPECT_THAT(result.output, Not(HasSubstr("all_reduce")));
-  const Result world = start(std::string("RANK=0 WORLD_SIZE=two ") + kHeadgate + " doctor");
+  const Finished world = finish(std::string("RANK=0 WORLD_SIZE=two ") + kHeadgate + " doctor");
   EXPECT_EQ(world.exit_code, 1);
   EXPECT_THAT(world.output, HasSubstr("WORLD_SIZE is 'two', expected a number"));
 }

@@ -102,15 +102,25 @@ void SdpaOperands::run(const CudnnPlan& plan) {
   plan.run(memory_, free_, stream_);
 }
 
-void run_plan(const AttentionForward& op, const SdpaChoice& choice, const Tensor& room,
-              cudaStream_t stream) {
-  SdpaOperands operands(choice.shape, room, stream);
+namespace {
+
+/// What forward and backward both have.
+template <class Op>
+void set_shared(SdpaOperands& operands, const Op& op) {
   operands.set(SdpaOperand::q, op.q);
   operands.set(SdpaOperand::k, op.k);
   operands.set(SdpaOperand::v, op.v);
   operands.set(SdpaOperand::o, op.o);
   operands.set(SdpaOperand::scale, op.scale);
   operands.set(SdpaOperand::lowest, kLowestScore);
+}
+
+}  // namespace
+
+void run_plan(const AttentionForward& op, const SdpaChoice& choice, const Tensor& room,
+              cudaStream_t stream) {
+  SdpaOperands operands(choice.shape, room, stream);
+  set_shared(operands, op);
   operands.make_offsets(op.documents);
   if (!operands.regrouped()) {
     operands.set(SdpaOperand::stats, op.lse);
@@ -125,14 +135,9 @@ void run_plan(const AttentionBackward& op, const SdpaChoice& choice, const Tenso
               Context& ctx, cudaStream_t stream) {
   const SdpaShape& shape = choice.shape;
   SdpaOperands operands(shape, room, stream);
-  operands.set(SdpaOperand::q, op.q);
-  operands.set(SdpaOperand::k, op.k);
-  operands.set(SdpaOperand::v, op.v);
-  operands.set(SdpaOperand::o, op.o);
+  set_shared(operands, op);
   operands.set(SdpaOperand::d_o, op.d_o);
   operands.set(SdpaOperand::dq, op.dq);
-  operands.set(SdpaOperand::scale, op.scale);
-  operands.set(SdpaOperand::lowest, kLowestScore);
   operands.set(SdpaOperand::one, kOne);
   operands.set(SdpaOperand::stats, op.lse);
   operands.make_offsets(op.documents);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/tensor.h"
+#include "cuda/check.h"
 #include "cuda/device.h"
 
 namespace hg {
@@ -10,10 +11,7 @@ namespace {
 /// y = 0, behind what is in the stream; y is contiguous.
 inline void zero(const Tensor& y, cudaStream_t stream) {
   if (y.numel() == 0) return;
-  const cudaError_t code =
-      cudaMemsetAsync(y.data(), 0, static_cast<std::size_t>(y.bytes()), stream);
-  HG_CHECK(code == cudaSuccess, "{} bytes were not filled with zeros: {}", y.bytes(),
-           std::string(cudaGetErrorString(code)));
+  check_cuda(cudaMemsetAsync(y.data(), 0, static_cast<std::size_t>(y.bytes()), stream), "zeros");
 }
 
 }  // namespace
