@@ -2,7 +2,7 @@
 #include <cstdio>
 
 #include "commands.h"
-#include "train/checkpoint.h"
+#include "train/checkpoint/checkpoint.h"
 #include "train/generate.h"
 #include "train/trained_run.h"
 

@@ -4,6 +4,7 @@
 #include "commands.h"
 #include "config_options.h"
 #include "train/session.h"
+#include "train/stop_signals.h"
 #include "world.h"
 
 namespace hg::tools {
@@ -18,6 +19,8 @@ void print_summary(const RunConfig& config, const SessionSummary& summary,
                summary.first_validation_loss, summary.last_validation_loss,
                100 * summary.last_validation_loss / start, start);
   }
+  if (!summary.finished)
+    fmt::print("stopped before the end, as asked: the same command continues\n");
   fmt::print("checkpoint   {}\nmetrics      {}/metrics.jsonl, and tensorboard --logdir {}\n",
              summary.checkpoint.string(), folder, folder);
 }
@@ -40,12 +43,15 @@ void add_train(CLI::App& app) {
     const auto loaded = options->load();
     if (folder->empty()) *folder = "runs/" + loaded.value.name;
     const std::string resolved = to_yaml(loaded.value, loaded.origins);
+    const StopSignals signals;
     run_in_world(*ranks, resolved, *folder + ".flight", [&](const World& found, Comm& world) {
-      const auto summary = train(loaded.value, {.folder = *folder,
-                                                .resolved_config = resolved,
-                                                .console = stderr,
-                                                .world = &world,
-                                                .gpu = {.device = found.local_rank}});
+      const auto summary =
+          train(loaded.value, {.folder = *folder,
+                               .resolved_config = resolved,
+                               .console = stderr,
+                               .world = &world,
+                               .gpu = {.device = found.local_rank},
+                               .asked_to_stop = [&] { return signals.received() != 0; }});
       if (world.rank() == 0) print_summary(loaded.value, summary, *folder);
     });
   });

@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
+#include <vector>
 
 #include "core/check.h"
 
@@ -34,20 +34,25 @@ bool write_all(int fd, std::span<const std::byte> bytes) {
 
 }  // namespace
 
-std::string read_file(const std::filesystem::path& path) {
+void read_in_pieces(const std::filesystem::path& path,
+                    const std::function<void(std::span<const std::byte>)>& fn) {
   const FileDescriptor file = open_to_read(path);
-  struct stat status {};
-  std::string content;
-  if (::fstat(file.get(), &status) == 0)
-    content.reserve(static_cast<std::size_t>(status.st_size) + 1);
-  std::array<char, 1 << 16> piece;
+  std::vector<std::byte> piece(std::size_t{1} << 20);
   while (true) {
     const ssize_t count = ::read(file.get(), piece.data(), piece.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail_errno(errno, fmt::format("cannot read {}", path.string()));
-    if (count == 0) return content;
-    content.append(piece.data(), static_cast<std::size_t>(count));
+    if (count == 0) return;
+    fn(std::span(piece).first(static_cast<std::size_t>(count)));
   }
+}
+
+std::string read_file(const std::filesystem::path& path) {
+  std::string content;
+  read_in_pieces(path, [&](std::span<const std::byte> bytes) {
+    content.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  });
+  return content;
 }
 
 void write_file(const std::filesystem::path& path, std::string_view content) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +15,10 @@ namespace hg {
 
 /// The whole content of a file; also of files in /proc, which do not know their size.
 std::string read_file(const std::filesystem::path& path);
+
+/// Calls fn(bytes) for a file's bytes, a MiB at a time, in order.
+void read_in_pieces(const std::filesystem::path& path,
+                    const std::function<void(std::span<const std::byte>)>& fn);
 
 /// Replaces `path` with `content`, atomically and durably; see AtomicFile.
 void write_file(const std::filesystem::path& path, std::string_view content);

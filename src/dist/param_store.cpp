@@ -25,7 +25,7 @@ std::int64_t total(const ParamSpec& spec) {
 void draw(const ParamState& state, const Mesh& mesh, std::uint64_t seed, float* values) {
   const RandomStream stream(seed, state.spec.name);
   constexpr std::int64_t kGrain = 1 << 14;
-  for_state_runs(mesh, state, [&](const ShardRun& run) {
+  for_piece_runs(piece_of(mesh, state), [&](const PieceRun& run) {
     for_parts(state.spec, [&](const ParamSpec::Part& part, std::int64_t begin, std::int64_t end) {
       begin = std::max(begin - state.begin, run.begin);
       end = std::min(end - state.begin, run.begin + run.count);

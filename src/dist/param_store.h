@@ -38,16 +38,15 @@ struct ParamState {
   std::int64_t numel() const { return master ? master.numel() : working.numel(); }
 };
 
-/// Calls fn(run) for the runs of the whole parameter that a state holds; run.begin counts in the
-/// state's tensors.
-template <class Fn>
-void for_state_runs(const Mesh& mesh, const ParamState& state, Fn&& fn) {
-  const std::int64_t first = state.begin, last = state.begin + state.numel();
-  for_shard_runs(mesh, state.spec.split, state.spec.shape, [&](const ShardRun& run) {
-    const std::int64_t begin = std::max(run.begin, first);
-    const std::int64_t end = std::min(run.begin + run.count, last);
-    if (begin < end) fn(ShardRun{begin - first, run.whole + begin - run.begin, end - begin});
-  });
+/// What of the whole parameter a state is.
+inline Piece piece_of(const Mesh& mesh, const ParamState& state) {
+  const Group& group = split_group(mesh, state.spec.split);
+  return {.whole = whole_shape(mesh, state.spec.split, state.spec.shape),
+          .split = state.spec.split,
+          .share = group.rank,
+          .shares = group.size,
+          .begin = state.begin,
+          .numel = state.numel()};
 }
 
 struct Buffer {

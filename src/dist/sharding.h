@@ -2,6 +2,8 @@
 // and checkpoints follow.
 #pragma once
 
+#include <algorithm>
+
 #include "core/tensor.h"
 #include "dist/mesh.h"
 
@@ -27,26 +29,41 @@ inline const Group& split_group(const Mesh& mesh, Split split) {
 /// The shape of the whole, of which `shape` is this rank's part.
 Shape whole_shape(const Mesh& mesh, Split split, const Shape& shape);
 
-/// Elements [begin, begin + count) of a rank's part that are elements [whole, whole + count) of the
-/// whole parameter.
-struct ShardRun {
+/// What a rank holds of a parameter, told without the ranks: elements [begin, begin + numel) of one
+/// of the equal shares that `split` makes of the whole.
+struct Piece {
+  Shape whole;
+  Split split = Split::none;
+  int share = 0, shares = 1;
+  std::int64_t begin = 0, numel = 0;
+
+  bool is_whole() const { return numel == whole.numel(); }
+};
+
+/// Elements [begin, begin + count) of a piece that are elements [whole, whole + count) of the
+/// whole.
+struct PieceRun {
   std::int64_t begin, whole, count;
 };
 
-/// Calls fn(run) for all runs of a part of this shape, in order.
+/// Calls fn(run) for all runs of a piece, in order.
 template <class Fn>
-void for_shard_runs(const Mesh& mesh, Split split, const Shape& shape, Fn&& fn) {
-  const std::int64_t size = split_group(mesh, split).size, rank = split_group(mesh, split).rank;
-  const std::int64_t all = shape.numel();
-  if (split == Split::columns) {
-    const std::int64_t width = shape[1];
-    for (std::int64_t row = 0; row < shape[0]; ++row)
-      fn(ShardRun{row * width, (row * size + rank) * width, width});
-  } else if (split == Split::halves) {
-    fn(ShardRun{0, rank * all / 2, all / 2});
-    fn(ShardRun{all / 2, (size + rank) * all / 2, all / 2});
+void for_piece_runs(const Piece& piece, Fn&& fn) {
+  const std::int64_t first = piece.begin, last = piece.begin + piece.numel;
+  const auto run_of_share = [&](std::int64_t at, std::int64_t whole, std::int64_t count) {
+    const std::int64_t begin = std::max(at, first), end = std::min(at + count, last);
+    if (begin < end) fn(PieceRun{begin - first, whole + begin - at, end - begin});
+  };
+  const std::int64_t all = piece.whole.numel() / piece.shares;
+  if (piece.split == Split::columns) {
+    const std::int64_t rows = piece.whole[0], width = piece.whole[1] / piece.shares;
+    for (std::int64_t row = 0; row < rows; ++row)
+      run_of_share(row * width, (row * piece.shares + piece.share) * width, width);
+  } else if (piece.split == Split::halves) {
+    run_of_share(0, piece.share * all / 2, all / 2);
+    run_of_share(all / 2, (piece.shares + piece.share) * all / 2, all / 2);
   } else {
-    fn(ShardRun{0, rank * all, all});
+    run_of_share(0, piece.share * all, all);
   }
 }
 

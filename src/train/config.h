@@ -55,6 +55,7 @@ struct TrainingConfig {
   Recompute recompute = Recompute::none;
   std::int64_t threads = 0;
   std::int64_t replica_check_interval = 0;
+  double time_limit = 0;
 
   void fields(auto&& f) {
     f("steps", steps, "optimizer steps", at_least(1));
@@ -73,6 +74,8 @@ struct TrainingConfig {
     f("replica_check_interval", replica_check_interval,
       "steps between comparisons of what several ranks must hold bit for bit; 0: never",
       at_least(0));
+    f("time_limit", time_limit,
+      "minutes after which the run saves and ends, to be continued; 0: none", at_least(0.0));
   }
   void validate(ConfigProblems& problems) const {
     if (global_batch_size % micro_batch_size != 0) {
@@ -181,12 +184,21 @@ struct ValidationConfig {
 struct CheckpointConfig {
   std::int64_t interval = 0;
   std::int64_t keep = 2;
+  std::int64_t keep_every = 0;
   Resume resume = Resume::automatic;
+  std::string init_from;
+  bool allow_data_change = false;
 
   void fields(auto&& f) {
     f("interval", interval, "steps between checkpoints; 0: only at the end", at_least(0));
     f("keep", keep, "newest checkpoints that stay", at_least(1));
+    f("keep_every", keep_every, "checkpoints of multiples of so many steps stay, too; 0: none",
+      at_least(0));
     f("resume", resume, "auto: continue if the run folder holds a checkpoint; must; never");
+    f("init_from", init_from,
+      "a run's folder or a checkpoint whose weights a fresh run begins with; empty: none");
+    f("allow_data_change", allow_data_change,
+      "a resumed run may read other data, or with another tokenizer, than it began with");
   }
 };
 

@@ -60,7 +60,8 @@ Evaluation evaluate(RunModel& run, const TokenLosses& losses, const TokenFile& f
     add(rest, batches - done, mesh.data.rank == 0);
   }
   MicroBatchLoss sum;
-  for (const MicroBatchLoss& rank : losses_of_all_ranks(mesh, own)) sum.add(rank);
+  const StepWords words = words_of_all_ranks(mesh, {.losses = own});
+  for (const MicroBatchLoss& rank : words.losses) sum.add(rank);
   return {.loss = sum.loss / sum.targets, .targets = static_cast<std::int64_t>(sum.targets)};
 }
 

@@ -1,6 +1,6 @@
 #include "train/forward_model.h"
 
-#include "train/checkpoint.h"
+#include "train/checkpoint/checkpoint.h"
 
 namespace hg {
 

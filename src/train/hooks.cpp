@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "dist/gather_rows.h"
-#include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/machine.h"
 
@@ -14,10 +13,6 @@ namespace {
 
 void flush(Sinks& sinks) {
   for (const auto& sink : sinks) sink->flush();
-}
-
-bool is_last(const Trainer& trainer) {
-  return trainer.state().step == trainer.config().training.steps;
 }
 
 }  // namespace
@@ -67,8 +62,9 @@ void StepMetricsHook::after_step(Trainer& trainer, const StepResult& result) {
 void StepMetricsHook::end(Trainer&) { flush(sinks_); }
 
 void ValidationHook::begin(Trainer& trainer) {
-  measure(trainer);
-  if (trainer.state().step > 0) return;
+  const bool resumed = trainer.state().step > 0;
+  measure(trainer, !resumed);  // a resumed run has the row, or none at this step
+  if (resumed) return;
   const double expected = std::log(static_cast<double>(trainer.config().model.vocab_size));
   const double off = 100 * (loss_ / expected - 1);
   write_row(sinks_, trainer, "event", {{"initial_loss/off_ln_V(%)", off}},
@@ -80,15 +76,17 @@ void ValidationHook::begin(Trainer& trainer) {
 }
 
 void ValidationHook::after_step(Trainer& trainer, const StepResult& result) {
-  if (result.step % trainer.config().validation.interval == 0 || is_last(trainer)) measure(trainer);
+  if (result.step % trainer.config().validation.interval == 0 || trainer.is_finished())
+    measure(trainer, true);
 }
 
-void ValidationHook::measure(Trainer& trainer) {
+void ValidationHook::measure(Trainer& trainer, bool log) {
   const RunConfig& config = trainer.config();
   const Evaluation evaluation = evaluate(trainer.model(), trainer.losses(), file_, config.training,
                                          config.validation.sequences);
   loss_ = evaluation.loss;
   if (std::isnan(first_)) first_ = loss_;
+  if (!log) return;
   write_row(sinks_, trainer, "val",
             {{metric::kValidationLoss, loss_},
              {"validation_metrics/perplexity", std::exp(loss_)},
@@ -121,11 +119,25 @@ void RankTimesHook::after_step(Trainer& trainer, const StepResult& result) {
 }
 
 void CheckpointHook::after_step(Trainer& trainer, const StepResult& result) {
+  report(trainer, writer_.finished());
   const std::int64_t interval = trainer.config().checkpoint.interval;
-  if (!is_last(trainer) && (interval == 0 || result.step % interval != 0)) return;
-  const auto path = save_checkpoint(folder_, trainer.model(), trainer.state(), trainer.config(),
-                                    trainer.config().checkpoint.keep);
-  write_row(sinks_, trainer, "event", {}, {{"checkpoint", path.string()}});
+  if (!trainer.is_over() && (interval == 0 || result.step % interval != 0)) return;
+  flush(sinks_);  // a checkpoint is never ahead of the rows that a resumed run keeps
+  writer_.save(trainer.state());
+  if (trainer.is_over()) report(trainer, writer_.finish());
+}
+
+void CheckpointHook::report(const Trainer& trainer, const std::optional<Written>& written) {
+  if (!written) return;
+  const double mib = static_cast<double>(written->bytes) / (1 << 20);
+  const std::string sentence =
+      fmt::format("{}: {:.1f} MiB, copied in {:.3f} s, on the disk {:.3f} s later",
+                  written->path.string(), mib, written->copy_seconds, written->write_seconds);
+  write_row(sinks_, trainer, "event",
+            {{"checkpoint/MiB", mib},
+             {"checkpoint/copy(s)", written->copy_seconds},
+             {"checkpoint/write(s)", written->write_seconds}},
+            {{"checkpoint", sentence}});
   flush(sinks_);
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "data/token_file.h"
+#include "train/checkpoint/writer.h"
 #include "train/metrics/metrics.h"
 #include "train/metrics/progress.h"
 #include "train/spikes/moving_window.h"
@@ -56,7 +57,7 @@ class ValidationHook : public Hook {
   double first_loss() const { return first_; }
 
  private:
-  void measure(Trainer& trainer);
+  void measure(Trainer& trainer, bool log);
 
   Sinks& sinks_;
   const TokenFile& file_;
@@ -86,16 +87,18 @@ class ProgressHook : public Hook {
   Progress& progress_;
 };
 
-/// A checkpoint every interval and at the end.
+/// A checkpoint every interval, and at the end of the run or of the process. It is written while
+/// steps go on; the row that reports it comes when it is on the disk.
 class CheckpointHook : public Hook {
  public:
-  CheckpointHook(Sinks& sinks, std::filesystem::path folder)
-      : sinks_(sinks), folder_(std::move(folder)) {}
+  CheckpointHook(Sinks& sinks, CheckpointWriter& writer) : sinks_(sinks), writer_(writer) {}
   void after_step(Trainer& trainer, const StepResult& result) override;
 
  private:
+  void report(const Trainer& trainer, const std::optional<Written>& written);
+
   Sinks& sinks_;
-  std::filesystem::path folder_;
+  CheckpointWriter& writer_;
 };
 
 }  // namespace hg

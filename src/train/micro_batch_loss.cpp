@@ -71,20 +71,21 @@ std::vector<MicroBatchLoss> StepLosses::take(const Context& ctx) {
   return std::exchange(sums_, std::vector<MicroBatchLoss>(sums_.size()));
 }
 
-std::vector<MicroBatchLoss> losses_of_all_ranks(const Mesh& mesh,
-                                                const std::vector<MicroBatchLoss>& own) {
+StepWords words_of_all_ranks(const Mesh& mesh, StepWords own) {
   const Group& world = mesh.world;
   if (world.size == 1) return own;
-  const auto all = gather_rows<MicroBatchLoss>(*mesh.host, own, "losses");
-  const std::size_t n = own.size();
-  std::vector<MicroBatchLoss> whole(n * static_cast<std::size_t>(mesh.data.size));
+  const std::size_t n = own.losses.size();
+  own.losses.push_back({.targets = own.stop ? 1.0 : 0.0});  // one message, not two
+  const auto all = gather_rows<MicroBatchLoss>(*mesh.host, own.losses, "losses");
+  StepWords whole{.losses =
+                      std::vector<MicroBatchLoss>(n * static_cast<std::size_t>(mesh.data.size))};
   for (int rank = 0; rank < world.size; ++rank) {
+    const auto* of_rank = all.data() + static_cast<std::size_t>(rank) * (n + 1);
+    whole.stop = whole.stop || of_rank[n].targets > 0;
     const Mesh place = Mesh::place(mesh.shape(), rank);
     if (place.tensor.rank > 0) continue;  // it has the same tokens as its neighbour
-    for (std::size_t i = 0; i < n; ++i) {
-      whole[static_cast<std::size_t>(place.data.rank) * n + i].add(
-          all[static_cast<std::size_t>(rank) * n + i]);
-    }
+    for (std::size_t i = 0; i < n; ++i)
+      whole.losses[static_cast<std::size_t>(place.data.rank) * n + i].add(of_rank[i]);
   }
   return whole;
 }

@@ -40,9 +40,14 @@ class StepLosses {
   std::vector<float> copy_;                         // of a GPU's values
 };
 
+/// What ranks tell each other in every step.
+struct StepWords {
+  std::vector<MicroBatchLoss> losses;
+  bool stop = false;  // of any rank: it was asked to end the run behind this step
+};
+
 /// The losses of every rank's micro-batches, as many on each rank; a rank without the head has
 /// zeros. They come by rank of the data axis, with the same bits on every rank. Collective.
-std::vector<MicroBatchLoss> losses_of_all_ranks(const Mesh& mesh,
-                                                const std::vector<MicroBatchLoss>& own);
+StepWords words_of_all_ranks(const Mesh& mesh, StepWords own);
 
 }  // namespace hg

@@ -113,8 +113,8 @@ bool all_unsigned(const nlohmann::json& value) {
 
 }  // namespace
 
-void write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
-                       const SafetensorsMetadata& metadata) {
+Digest write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
+                         const SafetensorsMetadata& metadata) {
   std::set<std::string_view> names{kMetadata};
   std::vector<const NamedTensor*> ordered;
   for (const NamedTensor& named : tensors) {
@@ -139,13 +139,24 @@ void write_safetensors(const std::filesystem::path& path, std::span<const NamedT
            length, kMaxHeader);
 
   AtomicFile file(path);
-  file.write(std::as_bytes(std::span(&length, 1)));
-  file.write(header);
+  Digest digest;
+  // A piece at a time, so that what was hashed is still in the cache when it is written.
+  const auto write = [&](std::span<const std::byte> bytes) {
+    constexpr std::size_t kPiece = std::size_t{1} << 20;
+    for (; !bytes.empty(); bytes = bytes.subspan(std::min(kPiece, bytes.size()))) {
+      const auto piece = bytes.first(std::min(kPiece, bytes.size()));
+      digest.add(piece);
+      file.write(piece);
+    }
+  };
+  write(std::as_bytes(std::span(&length, 1)));
+  write(std::as_bytes(std::span(header)));
   for (const NamedTensor* named : ordered) {
-    file.write({static_cast<const std::byte*>(named->tensor.data()),
-                static_cast<std::size_t>(named->tensor.bytes())});
+    write({static_cast<const std::byte*>(named->tensor.data()),
+           static_cast<std::size_t>(named->tensor.bytes())});
   }
   file.commit();
+  return digest;
 }
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)

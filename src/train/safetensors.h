@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/digest.h"
 #include "core/file.h"
 #include "core/tensor.h"
 
@@ -26,9 +27,10 @@ struct NamedTensor {
 
 /// Writes a file atomically, each tensor straight from where it lies. They keep their order, except
 /// that 4-byte elements come before bf16: so every tensor is aligned without holes, which the
-/// format forbids. Names must differ. transformers expects the metadata {"format": "pt"}.
-void write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
-                       const SafetensorsMetadata& metadata);
+/// format forbids. Names must differ. transformers expects the metadata {"format": "pt"}. Returns
+/// the digest of what was written, taken before it went to the disk.
+Digest write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
+                         const SafetensorsMetadata& metadata);
 
 /// A safetensors file, mapped into memory and checked in full (all but the values) when opened: a
 /// file that is cut short, has holes, overlaps, unknown types or shapes that do not match is an

@@ -10,50 +10,20 @@
 #include "dist/comm_nccl.h"
 #include "model/flops.h"
 #include "train/bench/bench.h"
-#include "train/checkpoint.h"
+#include "train/checkpoint/checkpoint.h"
+#include "train/checkpoint/continuity.h"
 #include "train/hooks.h"
 #include "train/layout.h"
 #include "train/looks/instruments_hook.h"
 #include "train/machine.h"
 #include "train/replica_check.h"
+#include "train/run_folder.h"
 #include "train/spikes/spike_hook.h"
 
 namespace hg {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// The checkpoint to continue from, or nothing for a fresh run; refuses a folder that is neither.
-std::optional<fs::path> choose_start(const RunConfig& config, const fs::path& folder) {
-  const auto newest = newest_checkpoint(folder / "checkpoints");
-  const Resume resume = config.checkpoint.resume;
-  HG_CHECK(resume != Resume::must || newest,
-           "{}: checkpoint.resume is 'must', and there is no checkpoint",
-           (folder / "checkpoints").string());
-  HG_CHECK(newest || !fs::exists(folder) || fs::is_empty(folder),
-           "{}: the run folder exists and holds no checkpoint to continue from; remove it, or name "
-           "another "
-           "with --run",
-           folder.string());
-  HG_CHECK(resume != Resume::never || !newest,
-           "{}: the run folder holds {}, and checkpoint.resume is 'never'; name another with --run",
-           folder.string(), newest->filename().string());
-  return newest;
-}
-
-/// What a resumed run may not change: the model is in the checkpoint's tensors, the data order in
-/// its count.
-void check_same_run(const RunConfig& config, const fs::path& checkpoint) {
-  const fs::path path = checkpoint / "config.yaml";
-  const auto saved = parse_config<RunConfig>(read_file(path), path.string()).value;
-  for (const auto& [key, before, now] : differences(saved, config)) {
-    const bool fixed = key.starts_with("model.") || key == "training.seed" ||
-                       key == "training.seq_len" || key == "data.train" || key == "data.tokenizer";
-    HG_CHECK(!fixed, "{}: {} was {}, the config now says {}; a resumed run cannot change it",
-             path.string(), key, before, now);
-    log_info("{} was {} in the checkpoint, is now {}", key, before, now);
-  }
-}
 
 void log_plan(const StepPlan& plan, DType dtype, const CpuInfo& cpu) {
   log_info("{} ({}), {} threads, computing in {}", cpu.model, cpu.to_string(), num_threads(),
@@ -153,6 +123,55 @@ class RankPlace {
   Mesh mesh_;
 };
 
+/// Where a run begins or goes on.
+struct Start {
+  TrainState state;
+  std::vector<LossPoint> losses_behind;  // that it had when it was interrupted
+  Repeats repeats = Repeats::no;
+};
+
+/// Weights for a fresh run: drawn, or those of another run.
+void begin_fresh(const RunConfig& config, RunModel& run) {
+  run.store.initialize(static_cast<std::uint64_t>(config.training.seed));
+  run.store.publish(run.ctx);
+  const fs::path from = config.checkpoint.init_from;
+  if (from.empty()) return;
+  const auto checkpoint =
+      fs::exists(from / kManifest)
+          ? from
+          : newest_checkpoint(from / "checkpoints", Inspect::weights, run.store.mesh().host);
+  HG_CHECK(checkpoint, "checkpoint.init_from {}: is neither a checkpoint nor a run with one",
+           from.string());
+  const auto drawn = load_weights(*checkpoint, run);
+  log_info("weights from {}", checkpoint->string());
+  if (!drawn.empty()) {
+    log_warn(
+        "{} has no weights for the gates of {} parameters, such as {}: they begin random in a "
+        "trained model, which disturbs it and gains little; gates want to be there from the "
+        "first step (docs/checkpoints.md)",
+        checkpoint->string(), drawn.size(), drawn.front());
+  }
+}
+
+Start start_run(const RunConfig& config, const RunFolder& folder, const Fingerprints& fingerprints,
+                RunModel& run) {
+  Start start;
+  const auto checkpoint = folder.find_start(config.checkpoint.resume);
+  if (!checkpoint) {
+    begin_fresh(config, run);
+    return start;
+  }
+  const Mesh& mesh = run.store.mesh();
+  const Fingerprints saved = read_state(*checkpoint).fingerprints;
+  start.repeats = check_same_run(config, *checkpoint, saved, fingerprints, mesh.shape().to_string(),
+                                 processor_of(run.ctx));
+  start.state = load_checkpoint(*checkpoint, run).state;
+  log_info("continuing from {} at step {}", checkpoint->string(), start.state.step);
+  if (start.repeats != Repeats::no)
+    start.losses_behind = losses_behind(folder.metrics(), start.state.step);
+  return start;
+}
+
 void check_vocabulary(const RunConfig& config, const Tokenizer& tokenizer) {
   HG_CHECK(tokenizer.vocab_size() <= config.model.vocab_size,
            "tokenizer {} has {} ids, more than model.vocab_size = {}", config.data.tokenizer,
@@ -169,8 +188,6 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   const RankPlace place(config, options, gpu);
   const Mesh& mesh = place.mesh();
   const bool writes = mesh.world.rank == 0;
-  const auto checkpoint = choose_start(config, options.folder);
-  if (checkpoint) check_same_run(config, *checkpoint);
 
   const auto tokenizer = load_tokenizer(config.data.tokenizer);
   check_vocabulary(config, *tokenizer);
@@ -182,14 +199,10 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   const StepPlan plan = plan_step(config, cpu, mesh);
   log_plan(plan, compute_dtype(config.training.precision, cpu, config.training.device), cpu);
   const auto run = make_training_model(config, cpu, plan, mesh, gpu);
-  TrainState state;
-  if (checkpoint) {
-    state = load_checkpoint(*checkpoint, *run);
-    log_info("continuing from {} at step {}", checkpoint->string(), state.step);
-  } else {
-    run->store.initialize(static_cast<std::uint64_t>(config.training.seed));
-    run->store.publish(run->ctx);
-  }
+  const RunFolder folder(options.folder, mesh.host);
+  const Fingerprints fingerprints = fingerprints_of(config.data);
+  Start start = start_run(config, folder, fingerprints, *run);
+  const TrainState& state = start.state;
 
   Loader loader(train_file, {.seed = static_cast<std::uint64_t>(config.training.seed),
                              .seq_len = config.training.seq_len,
@@ -206,7 +219,6 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
                     state.step);
   Sinks sinks;
   if (writes) {
-    fs::create_directories(options.folder);
     write_run_files(options, cpu);
     sinks = open_sinks(config, options, state.step, progress);
   }
@@ -231,18 +243,30 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
     trainer.add(std::make_unique<ReplicaCheckHook>());  // what differs must not be saved
   // Before the checkpoint, so that a run which resumes there has the rows of its step.
   if (writes) trainer.add(std::make_unique<SpikeHook>(sinks, options.folder / "metrics.jsonl"));
-  trainer.add(std::make_unique<CheckpointHook>(sinks, options.folder / "checkpoints"));
+  if (writes && !start.losses_behind.empty()) {
+    trainer.add(
+        std::make_unique<ContinuityHook>(sinks, std::move(start.losses_behind), start.repeats));
+  }
+  CheckpointWriter writer(folder.checkpoints(), *run, config, fingerprints);
+  trainer.add(std::make_unique<CheckpointHook>(sinks, writer));
   trainer.add(std::make_unique<ProgressHook>(progress));
-  write_row(sinks, trainer, "run", parameter_counts(plan));
+  if (state.step == 0) write_row(sinks, trainer, "run", parameter_counts(plan));
+  trainer.stop_when([&] {
+    const double limit = config.training.time_limit;
+    return (options.asked_to_stop && options.asked_to_stop()) ||
+           (limit > 0 && seconds_since(start_time) > 60 * limit);
+  });
   trainer.run();
 
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-  return {.steps = trainer.state().step - state.step,
-          .tokens = trainer.state().tokens - state.tokens,
-          .seconds = seconds_since(start_time),
-          .first_validation_loss = validation != nullptr ? validation->first_loss() : kNone,
-          .last_validation_loss = validation != nullptr ? validation->loss() : kNone,
-          .checkpoint = newest_checkpoint(options.folder / "checkpoints").value_or(fs::path())};
+  return {
+      .steps = trainer.state().step - state.step,
+      .tokens = trainer.state().tokens - state.tokens,
+      .seconds = seconds_since(start_time),
+      .first_validation_loss = validation != nullptr ? validation->first_loss() : kNone,
+      .last_validation_loss = validation != nullptr ? validation->loss() : kNone,
+      .checkpoint = newest_checkpoint(folder.checkpoints(), Inspect::sizes).value_or(fs::path()),
+      .finished = trainer.is_finished()};
 }
 
 }  // namespace hg

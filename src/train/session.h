@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "core/gpu_module.h"
@@ -27,6 +28,7 @@ struct SessionOptions {
   std::FILE* console;            // progress and metrics for the person who watches; may be nullptr
   Comm* world = nullptr;         // all ranks, for memory of the host; null for one alone
   GpuOptions gpu = {};           // for training.device cuda
+  std::function<bool()> asked_to_stop = {};  // asked every step: whether to save and end
 };
 
 struct SessionSummary {
@@ -34,6 +36,7 @@ struct SessionSummary {
   double seconds = 0;
   double first_validation_loss = 0, last_validation_loss = 0;  // NaN without validation data
   std::filesystem::path checkpoint;
+  bool finished = true;  // false if the run was asked to stop, and is to be continued
 };
 
 /// Runs the whole of `config`; with a world, as one of its ranks, of which rank 0 writes. Throws on

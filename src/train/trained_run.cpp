@@ -1,7 +1,7 @@
 #include "train/trained_run.h"
 
 #include "core/file.h"
-#include "train/checkpoint.h"
+#include "train/checkpoint/checkpoint.h"
 
 namespace hg {
 namespace {

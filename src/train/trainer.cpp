@@ -32,7 +32,7 @@ Trainer::Trainer(const RunConfig& config, RunModel& run, Loader& loader, TrainSt
 
 void Trainer::run() {
   for (const auto& hook : hooks_) hook->begin(*this);
-  while (state_.step < config_.training.steps) {
+  while (!is_over()) {
     for (const auto& hook : hooks_) hook->before_step(*this);
     const StepResult result = step();
     for (const auto& hook : hooks_) hook->after_step(*this, result);
@@ -45,10 +45,12 @@ StepResult Trainer::step() {
   const Mesh& mesh = run_.store.mesh();
   const double waited = mesh.waiting_seconds();
   StepResult result{.step = state_.step + 1, .lr = schedule_.at(state_.step)};
-  const auto losses =
-      losses_of_all_ranks(mesh, micro_batches_.step(loader_, std::exchange(instruments_, nullptr)));
+  const StepWords words = words_of_all_ranks(
+      mesh, {.losses = micro_batches_.step(loader_, std::exchange(instruments_, nullptr)),
+             .stop = asked_to_stop_ && asked_to_stop_()});
+  stopping_ = words.stop;
   MicroBatchLoss sums;
-  for (const MicroBatchLoss& micro : losses) {
+  for (const MicroBatchLoss& micro : words.losses) {
     sums.add(micro);
     if (micro.targets > 0) result.max_loss = std::max(result.max_loss, micro.loss / micro.targets);
   }
@@ -81,6 +83,9 @@ StepResult Trainer::step() {
   state_.step = result.step;
   state_.samples += config_.training.global_batch_size;
   state_.tokens += result.tokens;
+  state_.recent_losses.push_back(result.loss);
+  if (state_.recent_losses.size() > TrainState::kRecentLosses)
+    state_.recent_losses.erase(state_.recent_losses.begin());
   result.seconds = seconds_since(start);
   result.waiting_seconds = mesh.waiting_seconds() - waited;
   return result;

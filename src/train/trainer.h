@@ -2,6 +2,7 @@
 // around steps (logging, validation, checkpoints) is a Hook.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -11,9 +12,12 @@ namespace hg {
 
 /// What a run needs to continue: with the weights and moments, everything.
 struct TrainState {
-  std::int64_t step = 0;     // optimizer steps done
-  std::int64_t samples = 0;  // sequences consumed: the loader's whole state
-  std::int64_t tokens = 0;   // tokens consumed
+  std::int64_t step = 0;                   // optimizer steps done
+  std::int64_t samples = 0;                // sequences consumed: the loader's whole state
+  std::int64_t tokens = 0;                 // tokens consumed
+  std::vector<double> recent_losses = {};  // of the last steps, at most kRecentLosses
+
+  static constexpr std::size_t kRecentLosses = 100;
 };
 
 struct StepResult {
@@ -47,7 +51,9 @@ class Trainer {
   Trainer(const RunConfig& config, RunModel& run, Loader& loader, TrainState state);
 
   void add(std::unique_ptr<Hook> hook) { hooks_.push_back(std::move(hook)); }
-  /// Steps until config.training.steps, with the hooks around.
+  /// Asked once a step, on every rank: the run ends behind the step in which any of them says yes.
+  void stop_when(std::function<bool()> asked) { asked_to_stop_ = std::move(asked); }
+  /// Steps until config.training.steps, or until asked to stop, with the hooks around.
   void run();
   /// One optimizer step. Throws, before anything is updated, if the loss or gradient is not finite.
   StepResult step();
@@ -58,6 +64,9 @@ class Trainer {
   const std::vector<std::int32_t>& seen_tokens() const { return micro_batches_.seen_tokens(); }
 
   const RunConfig& config() const { return config_; }
+  /// Whether this is the last step of this process, and of the run.
+  bool is_over() const { return stopping_ || is_finished(); }
+  bool is_finished() const { return state_.step >= config_.training.steps; }
   const TrainState& state() const { return state_; }
   RunModel& model() { return run_; }
   TokenLosses losses() const { return micro_batches_.losses(); }
@@ -71,6 +80,8 @@ class Trainer {
   MicroBatches micro_batches_;
   const Instruments* instruments_ = nullptr;  // of the next step
   std::vector<std::unique_ptr<Hook>> hooks_;
+  std::function<bool()> asked_to_stop_;
+  bool stopping_ = false;
 };
 
 }  // namespace hg

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "support/temp_folder.h"
-#include "train/checkpoint.h"
+#include "train/checkpoint/checkpoint.h"
 
 namespace hg::test {
 
@@ -29,13 +29,15 @@ inline RunConfig small_run_config() {
 /// Saves a checkpoint of `step` in FOLDER/run and returns that folder.
 inline std::filesystem::path save_run(const TempFolder& folder, const RunConfig& config,
                                       std::int64_t step = 1) {
+  RunConfig kept = config;
+  kept.checkpoint.keep = 9;
   RunModel run(config.model, Device::cpu, detect_cpu());
   run.store.allocate(Device::cpu, DType::f32, ParamStore::Purpose::training);
   run.store.initialize(static_cast<std::uint64_t>(config.training.seed));
   run.store.publish(run.ctx);
   TrainState state;
   state.step = step;
-  save_checkpoint(folder / "run" / "checkpoints", run, state, config, 9);
+  save_checkpoint(folder / "run" / "checkpoints", run, state, kept);
   return folder / "run";
 }
 

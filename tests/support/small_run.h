@@ -12,6 +12,7 @@
 #include "core/file.h"
 #include "data/tokenize.h"
 #include "support/temp_folder.h"
+#include "train/checkpoint/saved_tensors.h"
 #include "train/session.h"
 
 namespace hg::test {
@@ -62,8 +63,19 @@ class SmallRun : public testing::Test {
   fs::path checkpoint(const std::string& name, const char* step) const {
     return folder / name / "checkpoints" / step;
   }
+  /// Names and bits of all that a checkpoint has of one part, whatever layout saved it.
+  std::string saved(const fs::path& path, const char* part) const {
+    const SavedTensors tensors(path, part);
+    std::string all;
+    for (const std::string& tensor : tensors.names()) {
+      const std::vector<float> values = tensors.whole(tensor);
+      all += tensor;
+      all.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+    }
+    return all;
+  }
   std::string weights(const std::string& name, const char* step) const {
-    return read_file(checkpoint(name, step) / "model.safetensors");
+    return saved(checkpoint(name, step), "model");
   }
   std::vector<nlohmann::json> rows(const std::string& name, const std::string& kind) const {
     std::vector<nlohmann::json> found;

@@ -7,7 +7,7 @@
 #include "support/mpirun.h"
 #include "support/paths.h"
 #include "support/small_run.h"
-#include "train/checkpoint.h"
+#include "train/checkpoint/checkpoint.h"
 #include "train/safetensors.h"
 
 namespace hg::test {
@@ -61,9 +61,9 @@ class TrainMpiTest : public SmallRun {
   /// All checkpoints are whole, and a run goes on from the newest.
   void expect_whole_checkpoints() {
     for (const auto& entry : fs::directory_iterator(folder / "run" / "checkpoints")) {
-      if (!entry.path().filename().string().starts_with("step-")) continue;
-      const SafetensorsFile model(entry.path() / "model.safetensors"),
-          moments(entry.path() / "optimizer.safetensors");
+      if (step_of_checkpoint(entry.path()) < 0) continue;
+      EXPECT_NO_THROW(inspect_checkpoint(entry.path(), Inspect::all)) << entry.path();
+      const SavedTensors model(entry.path(), "model"), moments(entry.path(), "optimizer");
       EXPECT_EQ(2 * model.names().size(), moments.names().size()) << entry.path();
     }
     const auto newest = newest_checkpoint(folder / "run" / "checkpoints");

@@ -61,7 +61,7 @@ TEST_F(MicroBatchesTest, TheLastStageHasTheLosses) {
     double targets = 0;
     for (const MicroBatchLoss& micro : own) targets += micro.targets;
     EXPECT_EQ(targets > 0, mesh.last_stage());
-    const auto all = losses_of_all_ranks(mesh, own);
+    const auto all = words_of_all_ranks(mesh, {.losses = own}).losses;
     ASSERT_EQ(all.size(), 6U);
     for (const MicroBatchLoss& micro : all) {
       EXPECT_GT(micro.targets, 0);

@@ -140,7 +140,7 @@ TEST_F(SessionTest, ALossThatIsNotFiniteStopsBeforeTheOptimizer) {
 TEST_F(SessionTest, RefusesWhatItCannotContinue) {
   fs::create_directories(folder / "taken");
   std::ofstream(folder / "taken" / "notes.txt") << "mine";
-  EXPECT_NE(error_of_run("taken").find("holds no checkpoint to continue from"), std::string::npos);
+  EXPECT_NE(error_of_run("taken").find("exists, and is not a run's folder"), std::string::npos);
 
   run("run");
   config.training.steps = 20;
@@ -152,7 +152,6 @@ TEST_F(SessionTest, RefusesWhatItCannotContinue) {
             std::string::npos);
   config.checkpoint.resume = Resume::must;
   EXPECT_NE(error_of_run("fresh").find("there is no checkpoint"), std::string::npos);
-  EXPECT_FALSE(fs::exists(folder / "fresh"));
 }
 
 TEST_F(SessionTest, NamesAVocabularyThatIsTooSmall) {

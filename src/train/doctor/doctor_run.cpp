@@ -76,13 +76,11 @@ Finding judge_memory(Ranks ranks) {
   for (const RankFacts& one : ranks) {
     auto& node =
         nodes.try_emplace(one.host, NodeMemory{one.host, 0, one.memory_available, 0}).first->second;
-    node.needed += one.plan_bytes;
+    // A rank copies its part of a checkpoint before it writes it.
+    node.needed += one.plan_bytes + one.checkpoint_bytes / std::ssize(ranks);
     node.available = std::min(node.available, one.memory_available);
     ++node.ranks;
   }
-  // Rank 0 puts whole tensors together for a checkpoint.
-  const std::int64_t extra = ranks.size() > 1 ? ranks.front().checkpoint_bytes : 0;
-  nodes.at(ranks.front().host).needed += extra;
   const NodeMemory& tightest = std::ranges::max_element(nodes, {}, [](const auto& node) {
                                  return node.second.share();
                                })->second;
@@ -90,8 +88,6 @@ Finding judge_memory(Ranks ranks) {
       "{} available on {}, of which {} {} {}", binary_size(tightest.available), tightest.host,
       tightest.ranks == 1 ? "1 rank" : fmt::format("{} ranks", tightest.ranks),
       tightest.ranks == 1 ? "takes" : "take", binary_size(tightest.needed));
-  if (extra > 0 && tightest.host == ranks.front().host)
-    text += fmt::format(", with {} on rank 0 for checkpoints", binary_size(extra));
   if (nodes.size() > 1) text += fmt::format("; the tightest of {} nodes", nodes.size());
   const Severity severity = tightest.share() > 1     ? Severity::error
                             : tightest.share() > 0.9 ? Severity::warning

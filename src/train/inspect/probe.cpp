@@ -1,7 +1,7 @@
 #include "train/inspect/probe.h"
 
 #include "ops/cpu/dtypes.h"
-#include "train/checkpoint.h"
+#include "train/checkpoint/checkpoint.h"
 #include "train/forward_model.h"
 
 namespace hg {

@@ -67,8 +67,7 @@ TEST(Doctor, HealthyRanksGetOneLineEach) {
   EXPECT_EQ(find(nodes, "cores").text,
             "2 ranks use 8 of 8 CPUs, 4 each of their own, 4 threads each");
   EXPECT_EQ(find(config, "memory").text,
-            "64 GiB available on gpu01, of which 2 ranks take 28 GiB, with 12 GiB on rank 0 for "
-            "checkpoints; the tightest of 2 nodes");
+            "64 GiB available on gpu01, of which 2 ranks take 22 GiB; the tightest of 2 nodes");
   EXPECT_EQ(judge_folder(ranks).text,
             "runs/x: 500 GiB free, the same files on all ranks; a checkpoint takes 12 GiB, and the "
             "run at most 36 GiB");
@@ -142,12 +141,12 @@ TEST(Doctor, CoresThatAreSharedOrIdle) {
 TEST(Doctor, MemoryOfTheTightestNodeCounts) {
   auto ranks = healthy(4);
   const auto memory = [&] { return find(judge_config(ranks), "memory"); };
-  ranks[2].memory_available = 16 * kGi - 1;
-  expect(memory(), Severity::error, "16 GiB available on gpu02, of which 2 ranks take 16 GiB;");
-  ranks[2].memory_available = 17 * kGi;
-  expect(memory(), Severity::warning, "17 GiB available on gpu02");
-  ranks[2].memory_available = 19 * kGi;
-  expect(memory(), Severity::ok, "19 GiB available on gpu02");
+  ranks[2].memory_available = 22 * kGi - 1;
+  expect(memory(), Severity::error, "22 GiB available on gpu02, of which 2 ranks take 22 GiB;");
+  ranks[2].memory_available = 23 * kGi;
+  expect(memory(), Severity::warning, "23 GiB available on gpu02");
+  ranks[2].memory_available = 25 * kGi;
+  expect(memory(), Severity::ok, "25 GiB available on gpu02");
 }
 
 TEST(Doctor, SpaceForCheckpoints) {

@@ -1,0 +1,25 @@
+// Saving and loading a run's state: a folder of safetensors files, complete or absent. A
+// checkpoint loads into any layout of ranks; docs/checkpoints.md has the format.
+#pragma once
+
+#include "train/checkpoint/checkpoint_folder.h"
+#include "train/checkpoint/state_file.h"
+#include "train/run_model.h"
+
+namespace hg {
+
+/// Writes FOLDER/step-00001234 and waits for it: see CheckpointWriter. Collective.
+std::filesystem::path save_checkpoint(const std::filesystem::path& folder, const RunModel& run,
+                                      const TrainState& state, const RunConfig& config,
+                                      const Fingerprints& fingerprints = {});
+
+/// Reads this rank's weights and, if the store holds them, moments, whatever layout saved them.
+/// Throws if the checkpoint is of another model. Collective.
+SavedState load_checkpoint(const std::filesystem::path& checkpoint, RunModel& run);
+
+/// Reads weights alone, of a model that may differ in its gates: parameters' parts that are not in
+/// the checkpoint stay as they were drawn. Everything else must fit. Returns the names of those
+/// parts. Collective.
+std::vector<std::string> load_weights(const std::filesystem::path& checkpoint, RunModel& run);
+
+}  // namespace hg

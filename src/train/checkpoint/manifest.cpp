@@ -1,0 +1,91 @@
+#include "train/checkpoint/manifest.h"
+
+#include <nlohmann/json.hpp>
+
+#include "core/check.h"
+#include "core/file.h"
+
+namespace hg {
+namespace {
+
+using Json = nlohmann::ordered_json;
+namespace fs = std::filesystem;
+
+Json json_of(const std::vector<SavedFile>& files) {
+  Json list = Json::array();
+  for (const auto& [name, bytes, xxh3] : files)
+    list.push_back({{"name", name}, {"bytes", bytes}, {"xxh3", xxh3}});
+  return list;
+}
+
+std::vector<SavedFile> files_of(const Json& list) {
+  std::vector<SavedFile> files;
+  for (const Json& file : list) {
+    SavedFile& saved = files.emplace_back();
+    saved.name = file.at("name");
+    saved.bytes = file.at("bytes");
+    saved.xxh3 = file.at("xxh3");
+    HG_CHECK(!saved.name.empty() && saved.name.find('/') == std::string::npos, "the file name '{}'",
+             saved.name);
+  }
+  return files;
+}
+
+}  // namespace
+
+std::string files_to_json(const std::vector<SavedFile>& files) { return json_of(files).dump(); }
+
+std::vector<SavedFile> files_from_json(const std::string& text, const std::string& place) {
+  try {
+    return files_of(Json::parse(text));
+  } catch (const std::exception& e) {
+    fail("{}: is not a list of files: {}", place, e.what());
+  }
+}
+
+void write_manifest(const fs::path& checkpoint, const Manifest& manifest) {
+  const Json json = {{"format", "headgate checkpoint"}, {"version", Manifest::kVersion},
+                     {"step", manifest.step},           {"layout", manifest.layout},
+                     {"processor", manifest.processor}, {"files", json_of(manifest.files)}};
+  write_file(checkpoint / kManifest, json.dump(2) + "\n");
+}
+
+Manifest read_manifest(const fs::path& checkpoint) {
+  const fs::path path = checkpoint / kManifest;
+  HG_CHECK(fs::exists(path), "{}: there is no {}: not a whole checkpoint", checkpoint.string(),
+           kManifest);
+  const std::string text = read_file(path);
+  try {
+    const Json json = Json::parse(text);
+    const int version = json.at("version");
+    HG_CHECK(version == Manifest::kVersion, "version {}, expected {}", version, Manifest::kVersion);
+    return {.step = json.at("step"),
+            .layout = json.at("layout"),
+            .processor = json.at("processor"),
+            .files = files_of(json.at("files"))};
+  } catch (const std::exception& e) {
+    fail("{}: is not a manifest: {}", path.string(), e.what());
+  }
+}
+
+void inspect_checkpoint(const fs::path& checkpoint, Inspect depth, int share, int shares) {
+  const Manifest manifest = read_manifest(checkpoint);
+  for (const SavedFile& file : manifest.files) {
+    std::error_code error;
+    const auto bytes = fs::file_size(checkpoint / file.name, error);
+    HG_CHECK(!error, "{}: {}", (checkpoint / file.name).string(), error.message());
+    HG_CHECK(bytes == file.bytes, "{}: has {} bytes, the manifest says {}",
+             (checkpoint / file.name).string(), bytes, file.bytes);
+  }
+  if (depth == Inspect::sizes) return;
+  int number = 0;
+  for (const SavedFile& file : manifest.files) {
+    const bool moments = file.name.starts_with("optimizer");
+    if ((depth == Inspect::weights && moments) || number++ % shares != share) continue;
+    const std::string xxh3 = digest_of_file(checkpoint / file.name).hex();
+    HG_CHECK(xxh3 == file.xxh3, "{}: its checksum is {}, the manifest says {}",
+             (checkpoint / file.name).string(), xxh3, file.xxh3);
+  }
+}
+
+}  // namespace hg

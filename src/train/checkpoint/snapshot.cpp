@@ -1,0 +1,96 @@
+#include "train/checkpoint/snapshot.h"
+
+#include <cstring>
+
+#include "core/gpu.h"
+#include "core/parallel.h"
+
+namespace hg {
+namespace {
+
+/// A tensor of the model, and how it is to be called.
+struct Source {
+  std::string name;
+  Piece piece;
+  ConstTensor tensor;
+};
+
+std::string file_name(const char* part, const Mesh& mesh) {
+  return mesh.world.size == 1 ? fmt::format("{}.safetensors", part)
+                              : fmt::format("{}-rank{:05}.safetensors", part, mesh.world.rank);
+}
+
+/// Copies with all threads: a snapshot is what the step waits for.
+void copy_all(const Context& ctx, std::span<const Source> from, std::span<const NamedTensor> to,
+              std::byte* memory) {
+  if (on_gpu(ctx)) {
+    for (const Source& source : from) {
+      load_values(ctx, memory, source.tensor);
+      memory += source.tensor.bytes();
+    }
+    return;
+  }
+  parallel_for(std::ssize(from), [&](std::int64_t i) {
+    const auto at = static_cast<std::size_t>(i);
+    const std::ptrdiff_t offset = static_cast<const std::byte*>(to[at].tensor.data()) - memory;
+    std::memcpy(memory + offset, from[at].tensor.data(),
+                static_cast<std::size_t>(from[at].tensor.bytes()));
+  });
+}
+
+SavedPart copy_of(const Context& ctx, std::string file, std::span<const Source> sources) {
+  SavedPart part{.file = std::move(file), .tensors = {}, .pieces = {}, .memory = {}};
+  std::size_t bytes = 0;
+  for (const Source& source : sources) bytes += static_cast<std::size_t>(source.tensor.bytes());
+  part.memory = std::make_unique_for_overwrite<std::byte[]>(bytes);
+  std::byte* at = part.memory.get();
+  for (const Source& source : sources) {
+    const bool whole = source.piece.is_whole();
+    part.tensors.push_back(
+        {source.name, ConstTensor(at, source.tensor.dtype(),
+                                  whole ? source.piece.whole : source.tensor.shape())});
+    if (!whole) part.pieces.emplace(source.name, source.piece);
+    at += source.tensor.bytes();
+  }
+  copy_all(ctx, sources, part.tensors, part.memory.get());
+  return part;
+}
+
+}  // namespace
+
+std::size_t SavedPart::bytes() const {
+  std::size_t sum = 0;
+  for (const NamedTensor& named : tensors) sum += static_cast<std::size_t>(named.tensor.bytes());
+  return sum;
+}
+
+Digest SavedPart::write(const std::filesystem::path& folder) const {
+  SafetensorsMetadata metadata{{"format", "pt"}};
+  if (!pieces.empty()) metadata[kPiecesKey] = pieces_to_json(pieces);
+  return write_safetensors(folder / file, tensors, metadata);
+}
+
+std::vector<SavedPart> take_snapshot(const RunModel& run) {
+  const ParamStore& store = run.store;
+  const Mesh& mesh = store.mesh();
+  std::vector<Source> model, optimizer;
+  for (const ParamState& state : store.states()) {
+    if (!state.counts) continue;
+    const Piece piece = piece_of(mesh, state);
+    model.push_back({state.spec.name, piece, state.master});
+    optimizer.push_back({state.spec.name + ".m", piece, state.m});
+    optimizer.push_back({state.spec.name + ".v", piece, state.v});
+  }
+  for (const Buffer& buffer : store.buffers()) {
+    if (!buffer.spec.saved || mesh.stage.rank > 0) continue;
+    const Piece piece{.whole = buffer.spec.shape, .numel = buffer.values.numel()};
+    model.push_back({buffer.spec.name, piece, buffer.values});
+  }
+  std::vector<SavedPart> parts;
+  if (!model.empty()) parts.push_back(copy_of(run.ctx, file_name("model", mesh), model));
+  if (!optimizer.empty())
+    parts.push_back(copy_of(run.ctx, file_name("optimizer", mesh), optimizer));
+  return parts;
+}
+
+}  // namespace hg
