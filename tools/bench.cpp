@@ -8,6 +8,7 @@
 #include "core/gpu_module.h"
 #include "core/parallel.h"
 #include "train/bench/bench.h"
+#include "train/bench/bench_checkpoint.h"
 #include "train/predict/roofline.h"
 
 namespace hg::tools {
@@ -16,7 +17,7 @@ namespace {
 struct BenchOptions {
   ConfigOptions config;
   std::vector<std::string> sizes{"tiny", "small"};
-  std::string device = "cpu", precision, op, against;
+  std::string device = "cpu", precision, op, against, checkpoint;
   std::int64_t steps = 10, warmup = 3;
   int threads = 0;
   bool instruments = false, json = false;
@@ -148,9 +149,41 @@ void compare(const RunConfig& config, const BenchOptions& options, const CpuInfo
              result.least, result.most);
 }
 
+/// Checkpoints against the disk.
+void bench_saving(const RunConfig& config, const BenchOptions& options, const CpuInfo& cpu) {
+  const CheckpointTiming timing =
+      bench_checkpoint(config, cpu, options.checkpoint, static_cast<int>(options.steps));
+  if (options.json) {
+    const nlohmann::ordered_json row = {{"config", config.name},
+                                        {"bytes", timing.bytes},
+                                        {"copy_s", timing.copy_seconds},
+                                        {"save_s", timing.save_seconds},
+                                        {"plain_write_s", timing.write_seconds},
+                                        {"save_ratio", timing.save_ratio},
+                                        {"load_s", timing.load_seconds},
+                                        {"plain_read_s", timing.read_seconds},
+                                        {"load_ratio", timing.load_ratio},
+                                        {"step_s", timing.step_seconds},
+                                        {"overlap_ratio", timing.overlap_ratio}};
+    return fmt::print("{}\n", row.dump());
+  }
+  fmt::print("{}: a checkpoint of {:.1f} MiB, medians of {} rounds\n", config.name,
+             static_cast<double>(timing.bytes) / (1 << 20), options.steps);
+  fmt::print("  save {:.3f} s, plain write and fsync {:.3f} s: {:.2f} times\n", timing.save_seconds,
+             timing.write_seconds, timing.save_ratio);
+  fmt::print("  check and load {:.3f} s, plain read {:.3f} s: {:.2f} times\n", timing.load_seconds,
+             timing.read_seconds, timing.load_ratio);
+  fmt::print(
+      "  a step of {:.1f} ms waits {:.1f} ms for the copy; {} steps beside the writing took "
+      "{:.3f} times as long\n",
+      timing.step_seconds * 1e3, timing.copy_seconds * 1e3, timing.overlapped,
+      timing.overlap_ratio);
+}
+
 void bench(RunConfig config, const BenchOptions& options, const CpuInfo& cpu) {
   if (!options.precision.empty()) config.training.precision = parse_precision(options.precision);
   if (!options.against.empty()) return compare(config, options, cpu);
+  if (!options.checkpoint.empty()) return bench_saving(config, options, cpu);
   if (options.device == "cuda") config.training.device = Device::cuda;
   const auto gpu = config.training.device == Device::cuda ? load_gpu_module().open(0) : nullptr;
   if (gpu && !options.json) fmt::print("{}\n", gpu->description());
@@ -173,6 +206,8 @@ void add_bench(CLI::App& app) {
                       "measure it alone");
   command->add_option("--against", options->against,
                       "Also step a second size or config file, in turns, and give the ratio");
+  command->add_option("--checkpoint", options->checkpoint,
+                      "Measure saving and loading, in this folder, which must not exist");
   command->add_option("--op", options->op,
                       "grouped_linear or moe: this op or layer by itself, against a dense one");
   command->add_option("--device", options->device, "cpu, or cuda: the first GPU")

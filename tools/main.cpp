@@ -3,6 +3,26 @@
 #include "commands.h"
 #include "core/check.h"
 #include "core/log.h"
+#include "dist/comm.h"
+#include "train/run_lock.h"
+
+namespace {
+
+/// What the program returns; docs/faults.md lists them for scripts.
+enum ExitCode {
+  kDone = 0,  // also of a run that was asked to stop, and has saved
+  kFailed = 1,
+  kWrongCommand = 2,
+  kRunInUse = 4,
+  kOtherRankFailed = 5
+};
+
+int end_with(const std::exception& e, ExitCode code) {
+  hg::log_error(e.what());
+  return code;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   hg::init_logging();
@@ -25,10 +45,13 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e);
+    return app.exit(e) == 0 ? kDone : kWrongCommand;
+  } catch (const hg::RunInUse& e) {
+    return end_with(e, kRunInUse);
+  } catch (const hg::CommAborted& e) {
+    return end_with(e, kOtherRankFailed);
   } catch (const std::exception& e) {
-    hg::log_error(e.what());
-    return 1;
+    return end_with(e, kFailed);
   }
-  return 0;
+  return kDone;
 }

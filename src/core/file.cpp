@@ -55,8 +55,9 @@ std::string read_file(const std::filesystem::path& path) {
   return content;
 }
 
-void write_file(const std::filesystem::path& path, std::string_view content) {
-  AtomicFile file(path);
+void write_file(const std::filesystem::path& path, std::string_view content,
+                AtomicFile::Name name) {
+  AtomicFile file(path, name);
   file.write(content);
   file.commit();
 }
@@ -82,7 +83,8 @@ bool FileDescriptor::reset() {
   return fd < 0 || ::close(fd) == 0;
 }
 
-AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+AtomicFile::AtomicFile(std::filesystem::path path, Name name)
+    : path_(std::move(path)), name_(name) {
   // A number finds a free name beside what a killed process may have left.
   for (int number = 0; !file_; ++number) {
     temporary_ = path_;
@@ -109,6 +111,9 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
   } else if (!write_all(file_.get(), bytes)) {
     fail_errno(errno,
                fmt::format("cannot write {} bytes to {}", bytes.size(), temporary_.string()));
+  } else {
+    // The disk begins now, not when the file is flushed; a hint, so whether it fails is nothing.
+    ::sync_file_range(file_.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
   }
 }
 
@@ -130,7 +135,7 @@ void AtomicFile::commit() {
     fail_errno(errno, fmt::format("cannot rename {} to {}", temporary_.string(), path_.string()));
   }
   if (!file_.reset()) fail_errno(errno, fmt::format("cannot close {}", path_.string()));
-  sync_folder(path_.parent_path());
+  if (name_ == Name::durable) sync_folder(path_.parent_path());
 }
 
 AppendFile::AppendFile(std::filesystem::path path, Open open) : path_(std::move(path)) {

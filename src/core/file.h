@@ -20,9 +20,6 @@ std::string read_file(const std::filesystem::path& path);
 void read_in_pieces(const std::filesystem::path& path,
                     const std::function<void(std::span<const std::byte>)>& fn);
 
-/// Replaces `path` with `content`, atomically and durably; see AtomicFile.
-void write_file(const std::filesystem::path& path, std::string_view content);
-
 /// Makes renames and new names in a folder durable.
 void sync_folder(const std::filesystem::path& folder);
 
@@ -48,7 +45,10 @@ class FileDescriptor {
 /// the old file or the whole new one, never a part, even after a power failure.
 class AtomicFile {
  public:
-  explicit AtomicFile(std::filesystem::path path);
+  /// Whether the name is durable, too, when `commit` returns; or the caller will sync the folder.
+  enum class Name { durable, left_to_caller };
+
+  explicit AtomicFile(std::filesystem::path path, Name name = Name::durable);
   /// Without a commit, removes the temporary file.
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
@@ -68,9 +68,14 @@ class AtomicFile {
   void flush();
 
   std::filesystem::path path_, temporary_;
+  Name name_;
   FileDescriptor file_;
   std::string buffer_;
 };
+
+/// Replaces `path` with `content`, atomically and durably.
+void write_file(const std::filesystem::path& path, std::string_view content,
+                AtomicFile::Name name = AtomicFile::Name::durable);
 
 /// Appends records to a file. A record is with the system once `write` returns, so that the end of
 /// the process loses none; if it cannot be written whole, the file is cut back to where it was.

@@ -114,7 +114,7 @@ bool all_unsigned(const nlohmann::json& value) {
 }  // namespace
 
 Digest write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
-                         const SafetensorsMetadata& metadata) {
+                         const SafetensorsMetadata& metadata, AtomicFile::Name name) {
   std::set<std::string_view> names{kMetadata};
   std::vector<const NamedTensor*> ordered;
   for (const NamedTensor& named : tensors) {
@@ -138,7 +138,7 @@ Digest write_safetensors(const std::filesystem::path& path, std::span<const Name
   HG_CHECK(length <= kMaxHeader, "{}: a header of {} bytes; the format allows {}", path.string(),
            length, kMaxHeader);
 
-  AtomicFile file(path);
+  AtomicFile file(path, name);
   Digest digest;
   // A piece at a time, so that what was hashed is still in the cache when it is written.
   const auto write = [&](std::span<const std::byte> bytes) {

@@ -30,7 +30,8 @@ struct NamedTensor {
 /// format forbids. Names must differ. transformers expects the metadata {"format": "pt"}. Returns
 /// the digest of what was written, taken before it went to the disk.
 Digest write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
-                         const SafetensorsMetadata& metadata);
+                         const SafetensorsMetadata& metadata,
+                         AtomicFile::Name name = AtomicFile::Name::durable);
 
 /// A safetensors file, mapped into memory and checked in full (all but the values) when opened: a
 /// file that is cut short, has holes, overlaps, unknown types or shapes that do not match is an

@@ -200,7 +200,8 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   log_plan(plan, compute_dtype(config.training.precision, cpu, config.training.device), cpu);
   const auto run = make_training_model(config, cpu, plan, mesh, gpu);
   const RunFolder folder(options.folder, mesh.host);
-  const Fingerprints fingerprints = fingerprints_of(config.data);
+  const Fingerprints fingerprints =
+      fingerprints_of(train_file, validation_file ? &*validation_file : nullptr, *tokenizer);
   Start start = start_run(config, folder, fingerprints, *run);
   const TrainState& state = start.state;
 

@@ -9,9 +9,10 @@ constexpr int kSignals[] = {SIGTERM, SIGINT, SIGUSR1};
 volatile std::sig_atomic_t noted = 0;
 
 void note(int signal) {
-  noted = signal;
-  // The next one, whichever, does what it does by default.
+  // The second does what it does by default; also if both had come before either was handled.
   for (const int other : kSignals) std::signal(other, SIG_DFL);
+  if (noted != 0) std::raise(signal);
+  noted = signal;
 }
 
 }  // namespace

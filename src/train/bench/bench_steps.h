@@ -20,6 +20,7 @@ class BenchSteps {
              const std::shared_ptr<GpuStream>& gpu = nullptr);
 
   Instruments make_instruments() { return {config_.model, tokens_, run_->tables}; }
+  RunModel& model() { return *run_; }
   /// Mean of the last batch, in nats.
   double loss() const;
 

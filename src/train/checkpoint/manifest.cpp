@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/file.h"
+#include "core/parallel.h"
 
 namespace hg {
 namespace {
@@ -78,14 +79,19 @@ void inspect_checkpoint(const fs::path& checkpoint, Inspect depth, int share, in
              (checkpoint / file.name).string(), bytes, file.bytes);
   }
   if (depth == Inspect::sizes) return;
+  std::vector<SavedFile> to_read;
   int number = 0;
   for (const SavedFile& file : manifest.files) {
     const bool moments = file.name.starts_with("optimizer");
     if ((depth == Inspect::weights && moments) || number++ % shares != share) continue;
+    to_read.push_back(file);
+  }
+  parallel_for(std::ssize(to_read), [&](std::int64_t i) {
+    const SavedFile& file = to_read[static_cast<std::size_t>(i)];
     const std::string xxh3 = digest_of_file(checkpoint / file.name).hex();
     HG_CHECK(xxh3 == file.xxh3, "{}: its checksum is {}, the manifest says {}",
              (checkpoint / file.name).string(), xxh3, file.xxh3);
-  }
+  });
 }
 
 }  // namespace hg

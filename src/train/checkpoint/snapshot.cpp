@@ -67,7 +67,7 @@ std::size_t SavedPart::bytes() const {
 Digest SavedPart::write(const std::filesystem::path& folder) const {
   SafetensorsMetadata metadata{{"format", "pt"}};
   if (!pieces.empty()) metadata[kPiecesKey] = pieces_to_json(pieces);
-  return write_safetensors(folder / file, tensors, metadata);
+  return write_safetensors(folder / file, tensors, metadata, AtomicFile::Name::left_to_caller);
 }
 
 std::vector<SavedPart> take_snapshot(const RunModel& run) {

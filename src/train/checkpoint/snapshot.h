@@ -19,6 +19,7 @@ struct SavedPart {
   std::unique_ptr<std::byte[]> memory;
 
   std::size_t bytes() const;
+  /// The folder is still to be synced.
   Digest write(const std::filesystem::path& folder) const;
 };
 

@@ -1,36 +1,20 @@
 #include "train/checkpoint/state_file.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "core/digest.h"
 #include "core/file.h"
 #include "core/gpu.h"
 
 namespace hg {
-namespace {
-
 namespace fs = std::filesystem;
 
-std::string fingerprint_of_tokens(const std::string& prefix) {
-  constexpr std::size_t kEnds = std::size_t{1} << 20;
-  const MappedFile tokens(prefix + ".bin");
-  const auto bytes = tokens.bytes();
-  Digest ends;
-  ends.add(bytes.first(std::min(kEnds, bytes.size())));
-  ends.add(bytes.last(std::min(kEnds, bytes.size())));
-  return fmt::format("{} bytes, {}, index {}", bytes.size(), ends.hex(),
-                     digest_of_file(prefix + ".idx").hex());
-}
-
-}  // namespace
-
-Fingerprints fingerprints_of(const DataConfig& data) {
+Fingerprints fingerprints_of(const TokenFile& train, const TokenFile* validation,
+                             const Tokenizer& tokenizer) {
   Fingerprints result;
-  result["data.train"] = fingerprint_of_tokens(data.train);
-  if (!data.validation.empty()) result["data.validation"] = fingerprint_of_tokens(data.validation);
-  const bool file = fs::is_regular_file(data.tokenizer);
-  result["data.tokenizer"] = file ? digest_of_file(data.tokenizer).hex() : data.tokenizer;
+  result["data.train"] = fmt::format("{:016x}", train.fingerprint());
+  if (validation != nullptr)
+    result["data.validation"] = fmt::format("{:016x}", validation->fingerprint());
+  result["data.tokenizer"] = tokenizer.fingerprint();
   return result;
 }
 

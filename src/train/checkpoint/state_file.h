@@ -5,6 +5,8 @@
 #include <map>
 #include <string>
 
+#include "data/token_file.h"
+#include "data/tokenizer.h"
 #include "train/trainer.h"
 
 namespace hg {
@@ -12,9 +14,9 @@ namespace hg {
 /// What a run reads, by config key, as a digest that changes when its content does.
 using Fingerprints = std::map<std::string, std::string>;
 
-/// Of the token files and the tokenizer: sizes, the whole index, and of the tokens, which may be
-/// terabytes, the first and the last MiB.
-Fingerprints fingerprints_of(const DataConfig& data);
+/// Of the token files, of which the held-out one may be missing, and the tokenizer.
+Fingerprints fingerprints_of(const TokenFile& train, const TokenFile* validation,
+                             const Tokenizer& tokenizer);
 
 /// What computes, as far as sums depend on it: "AVX-512, AVX512-BF16", or a GPU's name.
 std::string processor_of(const Context& ctx);

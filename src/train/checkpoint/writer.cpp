@@ -119,7 +119,7 @@ fs::path CheckpointWriter::commit(const Job& job, std::vector<SavedFile> files,
     fs::remove(note);
   }
   const auto add = [&](const char* name, const std::string& text) {
-    write_file(job.unfinished / name, text);
+    write_file(job.unfinished / name, text, AtomicFile::Name::left_to_caller);
     Digest digest;
     digest.add(text);
     files.emplace_back(name, digest);
