@@ -178,7 +178,9 @@ class Runner {
           results_[i].ended() ? results_[i].steps : sweep_.points[i].config.training.steps;
       if (results_[i].ended()) state.done += results_[i].steps;
     }
-    for (const Job& job : running_) state.done += job.tail.trace().step();
+    for (const Job& job : running_) {
+      if (!results_[job.index].ended()) state.done += job.tail.trace().step();
+    }
     return state;
   }
 

@@ -18,8 +18,8 @@ ConfigNode parse(const std::string& yaml) {
 
 TEST(Axes, ALogRangeHasBothEndsAndEqualRatios) {
   EXPECT_THAT(log_range(1e-4, 1e-1, 4), ElementsAre(1e-4, 1e-3, 1e-2, 1e-1));
-  EXPECT_THAT(log_range(1e-3, 3.16, 8),
-              ElementsAre(0.001, 0.00316, 0.01, 0.0316, 0.1, 0.316, 1, 3.16));
+  EXPECT_THAT(log_range(1e-3, 10, 9),
+              ElementsAre(0.001, 0.00316, 0.01, 0.0316, 0.1, 0.316, 1, 3.16, 10));
   EXPECT_THAT(log_range(3e-4, 3e-1, 2), ElementsAre(3e-4, 3e-1));
 }
 

@@ -5,12 +5,12 @@
 
 #include "core/file.h"
 #include "support/paths.h"
-#include "support/small_run.h"
 #include "support/token_data.h"
 
 namespace hg::test {
 namespace {
 
+namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -18,13 +18,13 @@ class SweepPoints : public testing::Test {
  protected:
   SweepPoints() {
     RunConfig config;
-    config.model = {.vocab_size = 257,
-                    .hidden_size = 32,
-                    .num_hidden_layers = 2,
-                    .num_attention_heads = 4,
-                    .num_key_value_heads = 2,
-                    .head_dim = 16,
-                    .intermediate_size = 64};
+    config.model.vocab_size = 257;
+    config.model.hidden_size = 32;
+    config.model.num_hidden_layers = 2;
+    config.model.num_attention_heads = 4;
+    config.model.num_key_value_heads = 2;
+    config.model.head_dim = 16;
+    config.model.intermediate_size = 64;
     config.data.train = "tokens";
     write_file(folder / "base.yaml", to_yaml(config));
   }
