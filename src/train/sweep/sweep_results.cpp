@@ -38,6 +38,9 @@ std::string csv_field(const Json& value) {
 /// As in JSON; nothing where that has null.
 std::string csv_number(double value) { return std::isfinite(value) ? Json(value).dump() : ""; }
 
+/// Whether the CSV has a column for an axis: bundles are in the variant, the rest has its own.
+bool has_column(const Axis& axis) { return axis.kind == Axis::Kind::key && !axis.within_variant(); }
+
 std::string text_number(double value, const char* format) {
   return std::isfinite(value) ? fmt::format(fmt::runtime(format), value) : "-";
 }
@@ -105,7 +108,7 @@ Json sweep_json(const Sweep& sweep, const SweepResults& results) {
 std::string sweep_csv(const Sweep& sweep, const SweepResults& results) {
   std::string csv = "name,variant,lr,seed";
   for (const Axis& axis : sweep.axes) {
-    if (axis.kind == Axis::Kind::key) csv += "," + csv_field(axis.name);
+    if (has_column(axis)) csv += "," + csv_field(axis.name);
   }
   csv += ",status,reason,steps";
   for (const auto& [name, member] : repeatable_numbers()) csv += fmt::format(",{}", name);
@@ -115,7 +118,7 @@ std::string sweep_csv(const Sweep& sweep, const SweepResults& results) {
     csv += fmt::format("{},{},{},{}", point.name, point.variant, point.config.optimizer.lr,
                        point.config.training.seed);
     for (const Axis& axis : sweep.axes) {
-      if (axis.kind == Axis::Kind::key) csv += "," + csv_field(point.values[axis.name]);
+      if (has_column(axis)) csv += "," + csv_field(point.values[axis.name]);
     }
     csv += fmt::format(",{},{},{}", enum_name(results[i].status), csv_field(results[i].reason),
                        results[i].steps);

@@ -27,7 +27,7 @@ std::vector<VariantSummary> summarize_variants(const Sweep& sweep, const SweepRe
 /// The content of sweep.json, version 1 (docs/sweeps.md). It holds nothing that a repetition on the
 /// same machine would change.
 nlohmann::ordered_json sweep_json(const Sweep& sweep, const SweepResults& results);
-/// A line per point: its axes, and all numbers, tokens per second among them.
+/// A line per point: where it stands on the axes, and all numbers, tokens per second among them.
 std::string sweep_csv(const Sweep& sweep, const SweepResults& results);
 /// A line per variant, for people.
 std::string variants_text(const std::vector<VariantSummary>& variants);
