@@ -20,8 +20,8 @@ using testing::HasSubstr;
 class SweepCliTest : public SmallRun {
  protected:
   SweepCliTest() {
-    config.training.steps = 40;
-    config.checkpoint.interval = 5;
+    config.training.steps = 120;
+    config.checkpoint.interval = 10;
     config.validation.interval = 20;
     config.metrics.tensorboard = false;
   }
