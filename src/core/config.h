@@ -15,8 +15,9 @@
 //
 // A member that has fields() itself is a section. Other members are bool, integers, float, double
 // (finite), std::string, std::filesystem::path, enums with EnumNames, std::optional of these (null
-// in YAML), and std::vector of these or of sections. Constraints: hg::required, not_empty,
-// positive, above(x), at_least(x), below(x), at_most(x), multiple_of(n); see core/config_value.h.
+// in YAML), std::vector of these or of sections, and ConfigNode, which takes whatever stands there.
+// Constraints: hg::required, not_empty, positive, above(x), at_least(x), below(x), at_most(x),
+// multiple_of(n); see core/config_value.h.
 #pragma once
 
 #include <map>

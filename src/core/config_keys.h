@@ -123,6 +123,8 @@ std::string value_text(const T& value) {
     return fmt::format("[{}]", text);
   } else if constexpr (ConfigSection<T>) {
     return flow_text(keys_of(value));
+  } else if constexpr (std::same_as<T, ConfigNode>) {
+    return value.flow_text();
   } else if constexpr (std::is_enum_v<T>) {
     return quote(enum_name(value));
   } else if constexpr (std::same_as<T, std::filesystem::path>) {

@@ -5,12 +5,14 @@
 #include <yaml-cpp/parser.h>
 
 #include <algorithm>
+#include <cctype>
 #include <optional>
 #include <sstream>
 #include <string_view>
 #include <utility>
 
 #include "core/config_problems.h"
+#include "core/config_value.h"
 
 namespace hg {
 namespace {
@@ -177,6 +179,31 @@ std::string ConfigNode::found() const {
       return children.empty() ? "an empty list" : "a list";
     case Kind::section:
       return "a section";
+  }
+  return {};
+}
+
+std::string ConfigNode::flow_text() const {
+  // Numbers and the like stay what they are; quotes would make text of them.
+  constexpr std::string_view kSafe = "+-./_%~";
+  const auto safe = [&](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || kSafe.find(c) != kSafe.npos;
+  };
+  std::string items;
+  for (const ConfigNode& child : children) {
+    items += items.empty() ? "" : ", ";
+    if (kind == Kind::section) items += config::quote(child.key) + ": ";
+    items += child.flow_text();
+  }
+  switch (kind) {
+    case Kind::null:
+      return "null";
+    case Kind::scalar:
+      return quoted || !std::ranges::all_of(text, safe) ? config::quote(text) : text;
+    case Kind::list:
+      return fmt::format("[{}]", items);
+    case Kind::section:
+      return fmt::format("{{{}}}", items);
   }
   return {};
 }

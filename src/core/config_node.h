@@ -30,6 +30,8 @@ struct ConfigNode {
 
   /// What to call this node in a message: 'fast', "5", null, a list, a section.
   std::string found() const;
+  /// As YAML on one line, which reads back to the same node but for places: "[1, {a: b}]".
+  std::string flow_text() const;
 };
 
 class ConfigProblems;

@@ -151,11 +151,12 @@ std::string type_name() {
   } else if constexpr (std::is_enum_v<T>) {
     return enum_names<T>(" | ");
   } else {
-    return ConfigSection<T>         ? "section"
-           : std::same_as<T, bool>  ? "boolean"
-           : Integer<T>             ? "integer"
-           : std::floating_point<T> ? "number"
-                                    : "string";
+    return std::same_as<T, ConfigNode> ? "anything"
+           : ConfigSection<T>          ? "section"
+           : std::same_as<T, bool>     ? "boolean"
+           : Integer<T>                ? "integer"
+           : std::floating_point<T>    ? "number"
+                                       : "string";
   }
 }
 
@@ -182,8 +183,11 @@ std::string expected(const ConfigNode& node) {
 /// Nothing if the node is no scalar of this type.
 template <class T>
 std::optional<T> parse_scalar(const ConfigNode& node) {
-  if (node.kind != ConfigNode::Kind::scalar) return std::nullopt;
-  if constexpr (is_text<T>) {
+  const bool scalar = node.kind == ConfigNode::Kind::scalar;
+  if (!std::same_as<T, ConfigNode> && !scalar) return std::nullopt;
+  if constexpr (std::same_as<T, ConfigNode>) {
+    return node;
+  } else if constexpr (is_text<T>) {
     return T(node.text);
   } else if constexpr (std::is_enum_v<T>) {
     for (const auto& [value, name] : EnumNames<T>::values) {

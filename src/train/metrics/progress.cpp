@@ -32,14 +32,13 @@ std::string duration(double seconds) {
   return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
 }
 
-/// Columns of the terminal.
-int width_of(std::FILE* out) {
+}  // namespace
+
+int terminal_width(std::FILE* out) {
   winsize size{};
   if (::ioctl(::fileno(out), TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
   return size.ws_col;
 }
-
-}  // namespace
 
 std::string progress_line(const ProgressState& state, int width) {
   const double rate =
@@ -83,7 +82,8 @@ Progress::~Progress() {
   if (out_ == nullptr) return;
   const std::scoped_lock lock(mutex_);
   clear();
-  fmt::print(out_, "{}\n", progress_line(state(), terminal_ ? width_of(out_) - 1 : kWidthOfAPipe));
+  fmt::print(out_, "{}\n",
+             progress_line(state(), terminal_ ? terminal_width(out_) - 1 : kWidthOfAPipe));
   std::fflush(out_);
 }
 
@@ -137,7 +137,7 @@ void Progress::message(std::string_view text) {
 
 void Progress::draw() {
   // One column stays free: in the last, some terminals wrap.
-  fmt::print(out_, "\r{}\x1b[K", progress_line(state(), width_of(out_) - 1));
+  fmt::print(out_, "\r{}\x1b[K", progress_line(state(), terminal_width(out_) - 1));
   std::fflush(out_);
   drawn_ = true;
 }

@@ -26,6 +26,9 @@ struct ProgressState {
 /// bytes  52.1M/s".
 std::string progress_line(const ProgressState& state, int width);
 
+/// Columns of the terminal that a stream goes to; 80 if it does not say.
+int terminal_width(std::FILE* out);
+
 /// On a terminal a line that is redrawn ten times a second at most; elsewhere, as in a log file, a
 /// line at every tenth of the work. All members may be called from any thread. Whoever writes to
 /// the terminal meanwhile does so inside `interrupt`; for log lines, tools put a spdlog sink around

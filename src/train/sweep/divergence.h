@@ -1,0 +1,46 @@
+// When a run of a sweep counts as diverged: a rule on its losses alone, so that it says the same of
+// a run that was killed and continued.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+
+#include "train/sweep/sweep_config.h"
+
+namespace hg {
+
+struct Divergence {
+  std::int64_t step;
+  std::string reason;
+};
+
+/// A run has diverged at the first step where
+/// - the training loss or the gradient's norm is not finite;
+/// - a validation loss, behind warm-up, is not finite or above the limit; or
+/// - the median training loss of the last `window` steps, all behind warm-up, is above it.
+/// The limit is `above_initial` nats over the validation loss before the first step; where there is
+/// no validation, over ln V, which is what a model without knowledge has.
+class DivergenceRule {
+ public:
+  /// `expected_loss` is ln V.
+  DivergenceRule(const DivergedConfig& config, std::int64_t warmup_steps, double expected_loss);
+
+  /// In the order of steps. Nothing changes once the run has diverged.
+  void add_train(std::int64_t step, double loss, double grad_norm);
+  void add_validation(std::int64_t step, double loss);
+
+  const std::optional<Divergence>& diverged() const { return diverged_; }
+
+ private:
+  double limit() const { return initial_ + config_.above_initial; }
+
+  DivergedConfig config_;
+  std::int64_t warmup_steps_;
+  double initial_;
+  std::deque<double> window_;  // training losses behind warm-up, the newest `window`
+  std::optional<Divergence> diverged_;
+};
+
+}  // namespace hg

@@ -1,0 +1,17 @@
+// Sweeps on a cluster: files that start every point as a task of its own.
+#pragma once
+
+#include <string>
+
+#include "train/sweep/points.h"
+
+namespace hg {
+
+/// A Slurm script, to be submitted where the sweep was checked: an array with a task per point,
+/// `jobs` at a time, each of `threads` cores.
+std::string slurm_script(const Sweep& sweep);
+
+/// A Kubernetes Indexed Job with a pod per point, `jobs` at a time.
+std::string kubernetes_job(const Sweep& sweep);
+
+}  // namespace hg

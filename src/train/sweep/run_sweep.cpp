@@ -1,0 +1,215 @@
+#include "train/sweep/run_sweep.h"
+
+#include <sys/wait.h>
+
+#include <cmath>
+#include <deque>
+#include <list>
+#include <memory>
+#include <thread>
+
+#include "core/clock.h"
+#include "core/file.h"
+#include "train/checkpoint.h"
+#include "train/metrics/json_lines.h"
+#include "train/sweep/child_process.h"
+#include "train/sweep/live_table.h"
+#include "train/sweep/metrics_tail.h"
+
+namespace hg {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr auto kPoll = std::chrono::milliseconds(100);
+constexpr double kGraceSeconds = 20;  // from asking a run to end to killing it
+constexpr int kMostStarts = 3;        // of a run that signals end
+
+/// The last line that a program wrote, without the time in front of an error.
+std::string last_line(const std::string& output) {
+  std::string last;
+  for_each_line(output, [&](std::string_view line, std::int64_t) { last = line; });
+  const std::size_t error = last.find(" E ");
+  return error == std::string::npos ? last : last.substr(error + 3);
+}
+
+class Runner {
+ public:
+  Runner(const Sweep& sweep, const SweepOptions& options)
+      : sweep_(sweep), options_(options), results_(read_results(sweep)), table_(options.console) {
+    for (std::size_t i = 0; i < results_.size(); ++i) {
+      if (options.only && *options.only != i) continue;
+      if (results_[i].status == PointStatus::failed) results_[i] = {};
+      if (!results_[i].ended()) waiting_.push_back(i);
+    }
+    at_start_ = progress().done;
+  }
+
+  SweepResults run() {
+    record();
+    while (!waiting_.empty() || !running_.empty()) {
+      while (std::ssize(running_) < options_.jobs && !waiting_.empty()) start_next();
+      std::this_thread::sleep_for(kPoll);
+      if (options_.stop && options_.stop()) stop();
+      for (auto job = running_.begin(); job != running_.end();) {
+        follow(*job);
+        job = settle(*job) ? running_.erase(job) : std::next(job);
+      }
+      draw();
+    }
+    return results_;
+  }
+
+ private:
+  struct Job {
+    std::size_t index;
+    const SweepPoint& point;
+    std::unique_ptr<ChildProcess> child;
+    MetricsTail tail;
+    int starts = 1;
+    std::optional<Clock::time_point> asked;  // to end
+  };
+
+  void start_next() {
+    const std::size_t index = waiting_.front();
+    waiting_.pop_front();
+    const SweepPoint& point = sweep_.points[index];
+    running_.push_back(
+        {.index = index,
+         .point = point,
+         .child = launch(point),
+         .tail = {sweep_.run_folder(point) / "metrics.jsonl", point.config, sweep_.config.diverged},
+         .starts = 1,
+         .asked = {}});
+    results_[index].status = PointStatus::running;
+    record();
+  }
+
+  std::unique_ptr<ChildProcess> launch(const SweepPoint& point) const {
+    const fs::path run = sweep_.run_folder(point);
+    std::vector<std::string> command = sweep_.config.launcher;
+    command.insert(command.end(), {options_.program.string(), "train",
+                                   sweep_.config_file(point).string(), "--run", run.string()});
+    auto child = std::make_unique<ChildProcess>(command, sweep_.log_file(point), [&] {
+      // What was killed before its first checkpoint has nothing to continue from.
+      if (fs::exists(run) && !newest_checkpoint(run / "checkpoints")) fs::remove_all(run);
+    });
+    return child;
+  }
+
+  /// Reads what a run has written, and ends it if it has diverged or takes too long to end.
+  void follow(Job& job) {
+    job.tail.follow();
+    if (!job.asked && sweep_.config.diverged.early_stop && job.tail.trace().diverged()) {
+      job.child->terminate();
+      job.asked = Clock::now();
+    }
+    if (job.asked && seconds_since(*job.asked) > kGraceSeconds) job.child->kill();
+  }
+
+  /// Takes note of a run that has ended; true if it is done with. One that a signal ended goes on.
+  bool settle(Job& job) {
+    const std::optional<int> status = job.child->poll();
+    if (!status) return false;
+    const std::string output = job.child->output();
+    PointTrace trace =
+        trace_run(sweep_.run_folder(job.point), job.point.config, sweep_.config.diverged);
+    const bool good = WIFEXITED(*status) && WEXITSTATUS(*status) == 0;
+    const bool killed = WIFSIGNALED(*status);
+    // The words of Trainer::step(), which stops before it takes such a step.
+    if (!good && !killed && last_line(output).find("not finite") != std::string::npos)
+      trace.stopped_not_finite();
+    PointResult result = trace.result();
+    if (result.status == PointStatus::running ||
+        (result.status == PointStatus::finished && !good)) {
+      const bool interrupted = killed || (good && result.status == PointStatus::running);
+      if (interrupted && job.starts < kMostStarts) {
+        ++job.starts;
+        job.child.reset();
+        job.child = launch(job.point);
+        return false;
+      }
+      result.status = PointStatus::failed;
+      result.reason =
+          killed ? fmt::format("ended by signal {}, {} times", WTERMSIG(*status), job.starts)
+                 : last_line(output);
+    }
+    write_result(sweep_.result_file(job.point), result);
+    results_[job.index] = result;
+    record();
+    tell(job.point, result);
+    return true;
+  }
+
+  void tell(const SweepPoint& point, const PointResult& result) {
+    std::string text = fmt::format("{}: {}", point.name, enum_name(result.status));
+    if (!result.reason.empty()) text += ", " + result.reason;
+    if (result.status == PointStatus::finished)
+      text += fmt::format(", validation loss {:.4f}", result.final_validation_loss);
+    table_.message(text, progress());
+  }
+
+  void record() const {
+    if (!options_.only) write_results(sweep_, results_);
+  }
+
+  [[noreturn]] void stop() {
+    for (Job& job : running_) job.child->terminate();
+    const auto asked = Clock::now();
+    for (Job& job : running_) {
+      while (!job.child->poll() && seconds_since(asked) < kGraceSeconds)
+        std::this_thread::sleep_for(kPoll);
+      job.child->kill();
+    }
+    fail("the sweep was stopped; start it again to continue");
+  }
+
+  ProgressState progress() const {
+    ProgressState state{.what = "sweep",
+                        .unit = "steps",
+                        .total = 0,
+                        .start = at_start_,
+                        .done = 0,
+                        .seconds = seconds_since(begin_)};
+    for (std::size_t i = 0; i < results_.size(); ++i) {
+      if (options_.only && *options_.only != i) continue;
+      // What a run that has ended early did not do needs no time.
+      state.total +=
+          results_[i].ended() ? results_[i].steps : sweep_.points[i].config.training.steps;
+      if (results_[i].ended()) state.done += results_[i].steps;
+    }
+    for (const Job& job : running_) {
+      if (!results_[job.index].ended()) state.done += job.tail.trace().step();
+    }
+    return state;
+  }
+
+  void draw() {
+    std::vector<LiveRow> rows;
+    for (const Job& job : running_) {
+      rows.push_back({.name = job.point.name,
+                      .step = job.tail.trace().step(),
+                      .steps = job.point.config.training.steps,
+                      .loss = job.tail.trace().loss()});
+    }
+    table_.draw(rows, progress());
+  }
+
+  const Sweep& sweep_;
+  const SweepOptions& options_;
+  SweepResults results_;
+  LiveTable table_;
+  std::deque<std::size_t> waiting_;
+  std::list<Job> running_;
+  const Clock::time_point begin_ = Clock::now();
+  std::int64_t at_start_ = 0;  // steps done before this process
+};
+
+}  // namespace
+
+SweepResults run_sweep(const Sweep& sweep, const SweepOptions& options) {
+  prepare_folder(sweep);
+  return Runner(sweep, options).run();
+}
+
+}  // namespace hg
