@@ -148,8 +148,10 @@ fs::path save_checkpoint(const fs::path& folder, const RunModel& run, const Trai
     std::ranges::copy(v.tensors, std::back_inserter(moments));
     write_safetensors(temporary / "optimizer.safetensors", moments, {{"format", "pt"}});
     write_file(temporary / "config.yaml", to_yaml(config));
-    const nlohmann::ordered_json json = {
-        {"step", state.step}, {"samples", state.samples}, {"tokens", state.tokens}};
+    const nlohmann::ordered_json json = {{"step", state.step},
+                                         {"samples", state.samples},
+                                         {"tokens", state.tokens},
+                                         {"guard", to_json(state.guard)}};
     write_file(temporary / "state.json", json.dump(2) + "\n");
 
     sync_folder(temporary);
@@ -203,7 +205,10 @@ TrainState load_checkpoint(const fs::path& checkpoint, RunModel& run) {
   const fs::path state_path = checkpoint / "state.json";
   try {
     const auto json = nlohmann::json::parse(read_file(state_path));
-    return {.step = json.at("step"), .samples = json.at("samples"), .tokens = json.at("tokens")};
+    return {.step = json.at("step"),
+            .samples = json.at("samples"),
+            .tokens = json.at("tokens"),
+            .guard = json.contains("guard") ? guard_state_of(json["guard"]) : GuardState{}};
   } catch (const nlohmann::json::exception& e) {
     fail("{}: not a run's state: {}", state_path.string(), e.what());
   }

@@ -1,0 +1,41 @@
+// Where a run goes back to, and what it says where it stops instead.
+#include "train/guard/rewind.h"
+
+#include "dist/gather_text.h"
+#include "train/checkpoint.h"
+
+namespace hg {
+
+std::filesystem::path choose_checkpoint(const Mesh& mesh, const std::filesystem::path& folder,
+                                        Verdict& verdict) {
+  // A file system may show a new folder to one node before another.
+  std::string name;
+  if (mesh.world.rank == 0) {
+    if (const auto newest = newest_checkpoint(folder)) name = newest->filename().string();
+  }
+  if (mesh.host != nullptr) name = gather_text(*mesh.host, name, "checkpoint to go back to").at(0);
+  if (!name.empty()) return folder / name;
+  verdict.action = Action::stop;
+  verdict.why_stop = "there is no checkpoint to go back to yet (checkpoint.interval)";
+  return {};
+}
+
+std::string describe(const StepResult& result) {
+  const Verdict& verdict = result.verdict;
+  const std::string what =
+      verdict.bad == BadStep::spike
+          ? fmt::format("a spike, z = {:.1f} above the median {:.4f}", verdict.z, verdict.median)
+          : "not finite";
+  return fmt::format("loss {}, gradient norm {}: {}", result.loss, result.grad_norm, what);
+}
+
+std::string stop_sentence(const RunConfig& config, const StepResult& result) {
+  const std::string& why = result.verdict.why_stop;
+  return fmt::format(
+      "step {}: {}; stopped before the optimizer step{}{}. Samples {} to {} of the run were in the "
+      "batch; the newest checkpoint is untouched",
+      result.step, describe(result), why.empty() ? "" : ": ", why, result.first_sample,
+      result.first_sample + config.training.global_batch_size - 1);
+}
+
+}  // namespace hg
