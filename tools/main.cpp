@@ -5,14 +5,16 @@
 #include "core/log.h"
 #include "dist/comm.h"
 #include "train/run_lock.h"
+#include "train/trainer.h"
 
 namespace {
 
-/// What the program returns; docs/faults.md lists them for scripts.
+/// What the program returns; docs/checkpoints.md lists them for scripts.
 enum ExitCode {
   kDone = 0,  // also of a run that was asked to stop, and has saved
   kFailed = 1,
   kWrongCommand = 2,
+  kTrainingFailed = 3,
   kRunInUse = 4,
   kOtherRankFailed = 5
 };
@@ -41,12 +43,15 @@ int main(int argc, char** argv) {
   hg::tools::add_bench(app);
   hg::tools::add_spikes(app);
   hg::tools::add_sweep(app);
+  hg::tools::add_replay(app);
   hg::tools::add_doctor(app);
   hg::tools::add_selftest(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? kDone : kWrongCommand;
+  } catch (const hg::TrainingFailed& e) {
+    return end_with(e, kTrainingFailed);
   } catch (const hg::RunInUse& e) {
     return end_with(e, kRunInUse);
   } catch (const hg::CommAborted& e) {

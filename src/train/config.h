@@ -7,6 +7,7 @@
 
 #include "core/config.h"
 #include "model/config.h"
+#include "train/guard/guard_config.h"
 #include "train/schedule.h"
 
 namespace hg {
@@ -235,6 +236,7 @@ struct RunConfig {
   DataConfig data;
   ValidationConfig validation;
   CheckpointConfig checkpoint;
+  GuardConfig guard;
   MetricsConfig metrics;
 
   void fields(auto&& f) {
@@ -247,6 +249,7 @@ struct RunConfig {
     f("data", data, "token files and tokenizer");
     f("validation", validation, "held-out loss");
     f("checkpoint", checkpoint, "saving and resuming");
+    f("guard", guard, "what is done about bad steps");
     f("metrics", metrics, "what is logged, and where");
   }
   void validate(ConfigProblems& problems) const {
@@ -263,6 +266,10 @@ struct RunConfig {
     if (lr_scheduler.min_lr > optimizer.lr) {
       problems.add("lr_scheduler.min_lr", "is {}, more than optimizer.lr = {}", lr_scheduler.min_lr,
                    optimizer.lr);
+    }
+    if (guard.rewinds() && checkpoint.interval == 0) {
+      problems.add("checkpoint.interval",
+                   "is 0: the guard's rewind_and_skip needs checkpoints to go back to");
     }
   }
 

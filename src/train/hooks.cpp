@@ -55,6 +55,7 @@ void StepMetricsHook::after_step(Trainer& trainer, const StepResult& result) {
       {metric::kTflops, flops / 1e12},
       {metric::kDataLoading, 100 * result.data_seconds / result.seconds},
       {"time_metrics/step(s)", result.seconds}};
+  if (result.verdict.action == Action::skip_update) values.push_back({metric::kSkipped, 1});
   if (peak_flops_ > 0) values.push_back({metric::kMfu, 100 * flops / peak_flops_});
   write_row(sinks_, trainer, "train", std::move(values));
 }
@@ -114,8 +115,7 @@ void RankTimesHook::after_step(Trainer& trainer, const StepResult& result) {
                {"rank_time/slowest", static_cast<double>(slowest)},
                {"time_metrics/waiting_for_ranks(%)", 100 * waiting_ / seconds_}});
   }
-  seconds_ = waiting_ = 0;
-  steps_ = 0;
+  start_anew();
 }
 
 void CheckpointHook::after_step(Trainer& trainer, const StepResult& result) {

@@ -35,12 +35,14 @@ class StepMetricsHook : public Hook {
   StepMetricsHook(Sinks& sinks, double flops_per_token, double peak_flops)
       : sinks_(sinks), flops_per_token_(flops_per_token), peak_flops_(peak_flops) {}
   void after_step(Trainer& trainer, const StepResult& result) override;
+  void rewound(Trainer&, const StepResult&) override { clipped_ = MovingShare(kClipWindow); }
   void end(Trainer& trainer) override;
 
  private:
+  static constexpr std::int64_t kClipWindow = 300;  // steps, of this process
   Sinks& sinks_;
   double flops_per_token_, peak_flops_;
-  MovingShare clipped_{300};  // steps, of this process
+  MovingShare clipped_{kClipWindow};
 };
 
 /// Held-out loss before the first step, every interval, and behind the last step. Before the first
@@ -70,18 +72,27 @@ class RankTimesHook : public Hook {
  public:
   explicit RankTimesHook(Sinks& sinks) : sinks_(sinks) {}
   void after_step(Trainer& trainer, const StepResult& result) override;
+  void rewound(Trainer&, const StepResult&) override { start_anew(); }
 
  private:
+  void start_anew() {
+    seconds_ = waiting_ = 0;
+    steps_ = 0;
+  }
+
   Sinks& sinks_;
   double seconds_ = 0, waiting_ = 0;  // since the last row
   std::int64_t steps_ = 0;
 };
 
-/// Moves the progress line.
+/// Moves the progress line, back where the run goes back.
 class ProgressHook : public Hook {
  public:
   explicit ProgressHook(Progress& progress) : progress_(progress) {}
   void after_step(Trainer&, const StepResult&) override { progress_.advance(1); }
+  void rewound(Trainer& trainer, const StepResult& result) override {
+    progress_.advance(trainer.state().step - (result.step - 1));
+  }
 
  private:
   Progress& progress_;
@@ -93,6 +104,7 @@ class CheckpointHook : public Hook {
  public:
   CheckpointHook(Sinks& sinks, CheckpointWriter& writer) : sinks_(sinks), writer_(writer) {}
   void after_step(Trainer& trainer, const StepResult& result) override;
+  void rewinding(Trainer& trainer) override { report(trainer, writer_.finish()); }
 
  private:
   void report(const Trainer& trainer, const std::optional<Written>& written);

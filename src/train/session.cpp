@@ -7,13 +7,12 @@
 #include "core/log.h"
 #include "core/parallel.h"
 #include "data/tokenizer.h"
-#include "dist/comm_nccl.h"
 #include "model/flops.h"
 #include "train/bench/bench.h"
 #include "train/checkpoint/checkpoint.h"
 #include "train/checkpoint/continuity.h"
+#include "train/guard/bad_step_hook.h"
 #include "train/hooks.h"
-#include "train/layout.h"
 #include "train/looks/instruments_hook.h"
 #include "train/machine.h"
 #include "train/replica_check.h"
@@ -75,53 +74,6 @@ Sinks open_sinks(const RunConfig& config, const SessionOptions& options, std::in
       config.metrics.log_interval));
   return sinks;
 }
-
-/// The rank's GPU, if the run is to compute on one.
-std::shared_ptr<GpuStream> open_gpu(const RunConfig& config, const GpuOptions& options) {
-  if (config.training.device != Device::cuda) return nullptr;
-  HG_CHECK(config.parallelism.pipeline == 1,
-           "training.device cuda does not do pipelines yet: parallelism.pipeline is {}, expected 1",
-           config.parallelism.pipeline);
-  const GpuModule& module = options.module != nullptr ? *options.module : load_gpu_module();
-  auto gpu = module.open(options.device);
-  log_info("GPU {}: {}", options.device, gpu->description());
-  return gpu;
-}
-
-/// NCCL's worlds of all ranks, one for each of two streams.
-GpuWorlds connect_gpus(Comm& host, const std::shared_ptr<GpuStream>& gpu,
-                       const GpuOptions& options) {
-  const NcclApi& nccl = options.nccl != nullptr ? *options.nccl : load_nccl();
-  GpuWorlds worlds{
-      .compute = gpu, .background = gpu->another(), .world = {}, .background_world = {}};
-  const auto connect = [&](const GpuStream& stream) {
-    return nccl_world(nccl, peers_over(host),
-                      {.device = stream.device(), .stream = stream.handle()});
-  };
-  worlds.world = connect(*worlds.compute);
-  worlds.background_world = connect(*worlds.background);
-  return worlds;
-}
-
-/// Where this rank stands, and what it talks through.
-class RankPlace {
- public:
-  RankPlace(const RunConfig& config, const SessionOptions& options,
-            const std::shared_ptr<GpuStream>& gpu) {
-    Comm* world = options.world;
-    const MeshShape shape = layout_of(config, world == nullptr ? 1 : world->size());
-    if (world == nullptr || world->size() == 1) return;
-    comms_.emplace(*world, shape, gpu ? connect_gpus(*world, gpu, options.gpu) : GpuWorlds());
-    mesh_ = comms_->mesh();
-    log_info("{} ranks: {}, ZeRO stage {}", shape.size(), shape.to_string(),
-             config.parallelism.zero_stage);
-  }
-  const Mesh& mesh() const { return mesh_; }
-
- private:
-  std::optional<MeshComms> comms_;
-  Mesh mesh_;
-};
 
 /// Where a run begins or goes on.
 struct Start {
@@ -185,7 +137,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   if (config.training.threads > 0) set_num_threads(static_cast<int>(config.training.threads));
   const CpuInfo cpu = detect_cpu();
   const auto gpu = open_gpu(config, options.gpu);
-  const RankPlace place(config, options, gpu);
+  const RankPlace place(config, options.world, options.gpu, gpu);
   const Mesh& mesh = place.mesh();
   const bool writes = mesh.world.rank == 0;
 
@@ -205,15 +157,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   Start start = start_run(config, folder, fingerprints, *run);
   const TrainState& state = start.state;
 
-  Loader loader(train_file, {.seed = static_cast<std::uint64_t>(config.training.seed),
-                             .seq_len = config.training.seq_len,
-                             .sequences = config.training.micro_batch_size,
-                             .first_sample = state.samples,
-                             .order = SampleOrder::random,
-                             .rank = mesh.data.rank,
-                             .ranks = mesh.data.size,
-                             .part = mesh.context.rank,
-                             .parts = mesh.context.size});
+  Loader loader(train_file, loader_options(config, mesh, state.samples));
   // From here on rank 0 writes what others have looked at.
   if (mesh.host != nullptr) mesh.host->barrier("all ranks are ready");
   Progress progress("train", "steps", config.training.steps, writes ? options.console : nullptr,
@@ -224,7 +168,9 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
     sinks = open_sinks(config, options, state.step, progress);
   }
 
-  Trainer trainer(config, *run, loader, state);
+  Trainer trainer(config, *run, loader, state, options.folder / "checkpoints");
+  trainer.add(std::make_unique<BadStepHook>(sinks, options.folder,
+                                            RunData{train_file, *tokenizer, loader.sampler()}));
   if (writes) {
     trainer.add(std::make_unique<StepMetricsHook>(
         sinks, model_flops_per_token(config.model, *run->whole, config.training.seq_len),
@@ -257,6 +203,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
     return (options.asked_to_stop && options.asked_to_stop()) ||
            (limit > 0 && seconds_since(start_time) > 60 * limit);
   });
+  if (options.prepare) options.prepare(trainer);
   trainer.run();
 
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();

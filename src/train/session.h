@@ -7,20 +7,12 @@
 #include <functional>
 #include <string>
 
-#include "core/gpu_module.h"
 #include "dist/comm.h"
-#include "dist/nccl/api.h"
 #include "train/config.h"
+#include "train/rank_place.h"
 #include "train/trainer.h"
 
 namespace hg {
-
-/// Where a rank gets its GPU from, and NCCL.
-struct GpuOptions {
-  int device = 0;                     // the rank's GPU, counted from the first of its machine
-  const GpuModule* module = nullptr;  // null: libheadgate_cuda.so
-  const NcclApi* nccl = nullptr;      // null: libheadgate_nccl.so
-};
 
 struct SessionOptions {
   std::filesystem::path folder;  // of the run
@@ -29,6 +21,8 @@ struct SessionOptions {
   Comm* world = nullptr;         // all ranks, for memory of the host; null for one alone
   GpuOptions gpu = {};           // for training.device cuda
   std::function<bool()> asked_to_stop = {};  // asked every step: whether to save and end
+  /// Called before the first step, to add hooks of the caller's behind those of the run.
+  std::function<void(Trainer&)> prepare = {};
 };
 
 struct SessionSummary {

@@ -8,7 +8,7 @@
 #include "support/finish.h"
 #include "support/paths.h"
 #include "support/small_run.h"
-#include "train/checkpoint.h"
+#include "train/checkpoint/checkpoint.h"
 #include "train/sweep/child_process.h"
 
 namespace hg::test {

@@ -13,7 +13,7 @@ namespace hg {
 
 /// Losses that a run had logged behind its last checkpoint: the first `most` of them.
 std::vector<LossPoint> losses_behind(const std::filesystem::path& metrics, std::int64_t step,
-                                     std::size_t most = TrainState::kRecentLosses);
+                                     std::size_t most = 100);
 
 /// Compares the first steps of a resumed run with what they were before. Where bits must repeat
 /// and do not, it says so once; a first step that differs by more than kMost, relative, is an

@@ -27,7 +27,7 @@ std::string state_to_json(const SavedState& saved) {
   const nlohmann::ordered_json json = {{"step", state.step},
                                        {"samples", state.samples},
                                        {"tokens", state.tokens},
-                                       {"recent_losses", state.recent_losses},
+                                       {"guard", to_json(state.guard)},
                                        {"fingerprints", saved.fingerprints}};
   return json.dump(2) + "\n";
 }
@@ -41,7 +41,7 @@ SavedState read_state(const fs::path& checkpoint) {
     saved.state.step = json.at("step");
     saved.state.samples = json.at("samples");
     saved.state.tokens = json.at("tokens");
-    saved.state.recent_losses = json.at("recent_losses").get<std::vector<double>>();
+    saved.state.guard = guard_state_of(json.at("guard"));
     saved.fingerprints = json.at("fingerprints").get<Fingerprints>();
     return saved;
   } catch (const nlohmann::json::exception& e) {

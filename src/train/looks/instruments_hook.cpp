@@ -7,6 +7,7 @@ namespace hg {
 InstrumentsHook::InstrumentsHook(Sinks& sinks, const std::filesystem::path& folder,
                                  const Tokenizer& tokenizer, const RunConfig& config, RunModel& run)
     : sinks_(sinks),
+      folder_(folder),
       tokenizer_(tokenizer),
       config_(config),
       instruments_(config.model, config.training.micro_batch_size * config.training.seq_len,
@@ -14,7 +15,13 @@ InstrumentsHook::InstrumentsHook(Sinks& sinks, const std::filesystem::path& fold
       watch_(config.model.moe, config.training.micro_batch_size * config.training.seq_len) {
   if (run.store.mesh().world.rank > 0) return;
   details_.emplace(folder / "instruments.jsonl", AppendFile::Open::create_or_append);
-  if (config.model.moe.num_experts > 0) watch_.see_history(folder / "metrics.jsonl");
+  see_history();
+}
+
+void InstrumentsHook::see_history() {
+  watch_ =
+      RouterWatch(config_.model.moe, config_.training.micro_batch_size * config_.training.seq_len);
+  if (config_.model.moe.num_experts > 0) watch_.see_history(folder_ / "metrics.jsonl");
 }
 
 void InstrumentsHook::before_step(Trainer& trainer) {
@@ -28,9 +35,11 @@ void InstrumentsHook::after_step(Trainer& trainer, const StepResult& result) {
   instruments_.gather_stages();
   instruments_.fetch(run.ctx);
   std::vector<NamedValue> values = instrument_summary(instruments_);
-  const auto updates = measure_updates(run, trainer.config().optimizer, result.lr,
-                                       result.gradient_scale, result.step);
-  std::ranges::move(update_summary(updates), std::back_inserter(values));
+  if (result.verdict.action == Action::update) {  // on all ranks, or on none
+    const auto updates = measure_updates(run, trainer.config().optimizer, result.lr,
+                                         result.gradient_scale, result.step);
+    std::ranges::move(update_summary(updates), std::back_inserter(values));
+  }
   if (!details_) return;  // rank 0 writes
   const bool details = result.step % config_.metrics.details_interval == 0;
   MetricRow row = make_row(trainer, "instruments", std::move(values));
@@ -40,6 +49,12 @@ void InstrumentsHook::after_step(Trainer& trainer, const StepResult& result) {
   }
   write_row(sinks_, row);
   warn_of_routing(trainer, row.values);
+}
+
+void InstrumentsHook::rewound(Trainer& trainer, const StepResult&) {
+  if (!details_) return;
+  drop_rows_after(*details_, trainer.state().step);
+  see_history();
 }
 
 void InstrumentsHook::warn_of_routing(const Trainer& trainer, std::span<const NamedValue> values) {

@@ -21,12 +21,16 @@ class InstrumentsHook : public Hook {
 
   void before_step(Trainer& trainer) override;
   void after_step(Trainer& trainer, const StepResult& result) override;
+  void rewound(Trainer& trainer, const StepResult& result) override;
 
  private:
   void write_details(const Trainer& trainer);
+  /// Makes the watch what it is behind the rows of the run.
+  void see_history();
   void warn_of_routing(const Trainer& trainer, std::span<const NamedValue> values);
 
   Sinks& sinks_;
+  std::filesystem::path folder_;
   std::optional<AppendFile> details_;  // of the rank that writes
   const Tokenizer& tokenizer_;
   const RunConfig& config_;

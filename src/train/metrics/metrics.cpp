@@ -93,6 +93,19 @@ std::int64_t drop_rows_after(const std::filesystem::path& path, std::int64_t ste
   return dropped;
 }
 
+std::int64_t drop_rows_after(AppendFile& file, std::int64_t step) {
+  const std::filesystem::path path = file.path();
+  const std::int64_t dropped = drop_rows_after(path, step);
+  // What stays may be a new file of the same name.
+  file = AppendFile(path, AppendFile::Open::create_or_append);
+  return dropped;
+}
+
+void TensorBoardSink::forget_after(std::int64_t step) {
+  const std::filesystem::path folder = writer_.path().parent_path();
+  writer_ = TensorBoardWriter(folder, step + 1);
+}
+
 void TensorBoardSink::write(const MetricRow& row) {
   writer_.scalars(row.time, row.step, row.values);
   for (const auto& [tag, text] : row.texts) writer_.text(row.time, row.step, tag, text);

@@ -21,6 +21,7 @@ inline constexpr char kMaxLoss[] = "loss_metrics/global_max_loss";
 inline constexpr char kValidationLoss[] = "validation_metrics/loss";
 inline constexpr char kLearningRate[] = "lr";
 inline constexpr char kGradNorm[] = "grad_norm";
+inline constexpr char kSkipped[] = "guard/update_skipped";  // 1, or not there
 inline constexpr char kMemoryGiB[] = "memory/max_reserved(GiB)";
 inline constexpr char kMemoryPercent[] = "memory/max_reserved(%)";
 inline constexpr char kTokensPerSecond[] = "throughput(tps)";
@@ -44,9 +45,18 @@ class MetricsSink {
  public:
   virtual ~MetricsSink() = default;
   virtual void write(const MetricRow& row) = 0;
+  /// Takes back the rows after `step`: the run goes on from there.
+  virtual void forget_after(std::int64_t /*step*/) {}
   /// Makes what was written durable.
   virtual void flush() {}
 };
+
+/// Removes the rows after `step`, atomically, and returns how many there were: before a run resumes
+/// at a checkpoint, so that no step appears twice. So does half a row at the end, left by a crash.
+/// No file, no rows.
+std::int64_t drop_rows_after(const std::filesystem::path& path, std::int64_t step);
+/// The same of a file that is being written, which goes on behind the rows that stay.
+std::int64_t drop_rows_after(AppendFile& file, std::int64_t step);
 
 /// Appends a line per row to a file:
 ///   {"step":22,"tokens":5632,"time":1700000000.5,"kind":"train","grad_norm":0.59,...}
@@ -56,6 +66,7 @@ class JsonLinesSink : public MetricsSink {
   explicit JsonLinesSink(const std::filesystem::path& path)
       : file_(path, AppendFile::Open::create_or_append) {}
   void write(const MetricRow& row) override;
+  void forget_after(std::int64_t step) override { drop_rows_after(file_, step); }
   void flush() override { file_.sync(); }
 
  private:
@@ -65,11 +76,6 @@ class JsonLinesSink : public MetricsSink {
 /// The line that JsonLinesSink writes, without its end.
 std::string json_line(const MetricRow& row);
 
-/// Removes the rows after `step`, atomically, and returns how many there were: before a run resumes
-/// at a checkpoint, so that no step appears twice. So does half a row at the end, left by a crash.
-/// No file, no rows.
-std::int64_t drop_rows_after(const std::filesystem::path& path, std::int64_t step);
-
 /// Values become scalars, texts become text summaries.
 class TensorBoardSink : public MetricsSink {
  public:
@@ -77,6 +83,8 @@ class TensorBoardSink : public MetricsSink {
   TensorBoardSink(const std::filesystem::path& folder, std::int64_t first_step)
       : writer_(folder, first_step) {}
   void write(const MetricRow& row) override;
+  /// By the start of another file.
+  void forget_after(std::int64_t step) override;
   void flush() override { writer_.sync(); }
   TensorBoardWriter& writer() { return writer_; }
 

@@ -82,4 +82,9 @@ double MovingMedian::mad() const {
   return median_of_sorted(deviations);
 }
 
+double MovingMedian::z(double x, double least_deviation) const {
+  constexpr double kNormal = 0.6745;  // MAD of a normal distribution, in standard deviations
+  return (x - median()) / std::max(mad() / kNormal, least_deviation);
+}
+
 }  // namespace hg

@@ -67,6 +67,9 @@ class MovingMedian {
   double median() const;
   /// Median absolute deviation from the median.
   double mad() const;
+  /// The robust z-score of x (Iglewicz and Hoaglin, 1993): 0.6745 (x - median) / MAD, in which
+  /// MAD / 0.6745, the standard deviation of normal values, counts as `least_deviation` at least.
+  double z(double x, double least_deviation) const;
   /// Value `index`, the oldest first.
   double operator[](std::size_t index) const { return values_[index]; }
 

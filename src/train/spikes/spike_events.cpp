@@ -35,9 +35,7 @@ void SpikeDetector::add_finite(const LossPoint& point) {
   const double x = std::log(point.loss);
   if (!window_.full()) return window_.add(x);
 
-  constexpr double kNormal = 0.6745;  // MAD of a normal distribution, in standard deviations
-  const double median = window_.median();
-  const double z = (x - median) / std::max(window_.mad() / kNormal, kLeastDeviation);
+  const double z = window_.z(x, kLeastDeviation);
   if (!spike_ && z <= kBegin) return window_.add(x);
   if (!spike_) {
     spike_ = {.start = point.step};
@@ -46,7 +44,7 @@ void SpikeDetector::add_finite(const LossPoint& point) {
   }
   if (z > kEnd && point.loss > spike_->loss) {
     set_peak(*spike_, point);
-    spike_->height = point.loss - std::exp(median);
+    spike_->height = point.loss - std::exp(window_.median());
     spike_->z = z;
   }
   follow(point, x, z);

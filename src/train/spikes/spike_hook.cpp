@@ -23,7 +23,10 @@ std::string describe(const SpikeEvent& event) {
 }  // namespace
 
 SpikeHook::SpikeHook(Sinks& sinks, const std::filesystem::path& history)
-    : sinks_(sinks), monitor_(monitor_of(history)), reported_(monitor_.events().ended().size()) {}
+    : sinks_(sinks),
+      history_(history),
+      monitor_(monitor_of(history)),
+      reported_(monitor_.events().ended().size()) {}
 
 void SpikeHook::after_step(Trainer& trainer, const StepResult& result) {
   monitor_.add({.step = result.step,
@@ -34,6 +37,11 @@ void SpikeHook::after_step(Trainer& trainer, const StepResult& result) {
     write_event(trainer, ended[reported_]);
   }
   if (result.step % trainer.config().metrics.log_interval == 0) write_scores(trainer);
+}
+
+void SpikeHook::rewound(Trainer&, const StepResult&) {
+  monitor_ = monitor_of(history_);
+  reported_ = monitor_.events().ended().size();
 }
 
 void SpikeHook::end(Trainer& trainer) {
@@ -49,8 +57,10 @@ void SpikeHook::write_event(const Trainer& trainer, const SpikeEvent& event) {
   std::string text = describe(event);
   if (event.tokens_after > 0) {
     const std::int64_t seq_len = trainer.config().training.seq_len;
-    const std::int64_t first = event.tokens_before / seq_len;
     const std::int64_t last = event.tokens_after / seq_len - 1;
+    // Behind a rewind the samples before are those of a batch that was passed over.
+    const std::int64_t first = std::max(event.tokens_before / seq_len,
+                                        last + 1 - trainer.config().training.global_batch_size);
     values.push_back({"spike/first_sample", static_cast<double>(first)});
     values.push_back({"spike/last_sample", static_cast<double>(last)});
     text += fmt::format(", samples {} to {}", first, last);

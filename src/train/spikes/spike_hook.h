@@ -18,6 +18,7 @@ class SpikeHook : public Hook {
   SpikeHook(Sinks& sinks, const std::filesystem::path& history);
 
   void after_step(Trainer& trainer, const StepResult& result) override;
+  void rewound(Trainer& trainer, const StepResult& result) override;
   void end(Trainer& trainer) override;
 
  private:
@@ -25,6 +26,7 @@ class SpikeHook : public Hook {
   void write_scores(const Trainer& trainer);
 
   Sinks& sinks_;
+  std::filesystem::path history_;
   SpikeMonitor monitor_;
   std::size_t reported_ = 0;  // of monitor_.events().ended()
 };

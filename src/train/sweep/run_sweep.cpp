@@ -10,7 +10,7 @@
 
 #include "core/clock.h"
 #include "core/file.h"
-#include "train/checkpoint.h"
+#include "train/checkpoint/checkpoint.h"
 #include "train/metrics/json_lines.h"
 #include "train/sweep/child_process.h"
 #include "train/sweep/live_table.h"
