@@ -48,6 +48,8 @@ int main(int argc, char** argv) {
   hg::tools::add_selftest(app);
   try {
     app.parse(argc, argv);
+  } catch (const CLI::RuntimeError& e) {
+    return e.get_exit_code();  // of a subcommand that has said everything, such as doctor
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? kDone : kWrongCommand;
   } catch (const hg::TrainingFailed& e) {

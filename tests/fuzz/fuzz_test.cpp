@@ -106,7 +106,7 @@ TEST_F(Fuzz, TokenFiles) {
 
 TEST_F(Fuzz, Configs) {
   std::vector<std::string> seeds;
-  for (const char* name : {"configs/tiny.yaml", "configs/tiny-moe.yaml", "configs/moe-15b.yaml"})
+  for (const char* name : {"configs/tiny.yaml", "configs/moe-15b.yaml"})
     seeds.push_back(read_file(golden(name)));
   run(1500, seeds, [](const std::string& input) { parse_config<RunConfig>(input, "input.yaml"); });
 }
@@ -115,7 +115,7 @@ TEST_F(Fuzz, Tokenizers) {
   run(400, {read_file(golden("tests/golden/tokenizer_trained.json"))},
       [&](const std::string& input) {
         const BpeTokenizer tokenizer(read_tokenizer_json(put("tokenizer.json", input)), "input");
-        const auto ids = tokenizer.encode("It's 42 degrees,\n  na\xc3\xafve \xf0\x9f\x98\x80\xff!");
+        const auto ids = tokenizer.encode("It's 42 degrees,\n  na\xc3\xafve \xf0\x9f\x98\x80!");
         (void)tokenizer.decode(ids);
       });
 }

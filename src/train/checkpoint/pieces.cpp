@@ -47,7 +47,7 @@ Piece piece_of(const Json& json) {
   const std::int64_t all = piece.whole.numel() / piece.shares;
   HG_CHECK(0 <= piece.begin && 0 <= piece.numel && piece.numel <= all &&
                piece.begin <= all - piece.numel,
-           "elements {} to {} of {}", piece.begin, piece.begin + piece.numel, all);
+           "{} elements from element {} of {}", piece.numel, piece.begin, all);
   return piece;
 }
 

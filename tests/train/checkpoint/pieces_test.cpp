@@ -74,7 +74,7 @@ TEST(Pieces, WhatIsNoPieceIsNamed) {
   EXPECT_THAT(
       error_of(with(
           R"("whole": [4, 4], "split": "rows", "share": 0, "shares": 2, "begin": 5, "numel": 4)")),
-      HasSubstr("elements 5 to 9 of 8"));
+      HasSubstr("4 elements from element 5 of 8"));
   EXPECT_THAT(
       error_of(with(
           R"("whole": [4, 4], "split": "spiral", "share": 0, "shares": 1, "begin": 0, "numel": 1)")),
