@@ -116,6 +116,13 @@ class GuardRun : public SmallRun {
       EXPECT_EQ(read_file(checkpoint(name, "step-00000012") / file),
                 read_file(checkpoint("moved", "step-00000012") / file))
           << file;
+    EXPECT_EQ(last_looks(name), last_looks("moved"));
+  }
+  /// What instruments saw in the last three steps.
+  std::vector<nlohmann::json> last_looks(const std::string& name) const {
+    auto looks = rows(name, "instruments");
+    for (auto& row : looks) row.erase("time");
+    return {looks.end() - 3, looks.end()};
   }
 
   int ranks = 1;
