@@ -143,6 +143,17 @@ TEST_F(CliTest, PlanOfAPipelineIsOfTheLargestStage) {
   EXPECT_THAT(result.output, HasSubstr("rank 1 of 2, on the stage that needs the most memory"));
 }
 
+TEST_F(CliTest, ReplayRepeatsAStep) {
+  const std::string run = train_small();
+  const Finished result = headgate("replay " + run + " --step 2");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("samples 4 to 7, from the initial weights"));
+  EXPECT_THAT(result.output, HasSubstr("of 1 recorded steps before it 1 repeat bit for bit"));
+  EXPECT_THAT(result.output, HasSubstr("it repeats bit for bit: the data or the weights"));
+  EXPECT_THAT(result.output, ContainsRegex("sample [4-7], document [0-9]+: .[0-9a-z .]+"));
+  expect_error("replay " + run + " --step 3", "neither metrics.jsonl nor events.jsonl has a step");
+}
+
 TEST_F(CliTest, SpikesFindsWhatIsPlanted) {
   std::string table = "step,loss\n";
   for (int step = 1; step <= 1500; ++step) {

@@ -1,11 +1,11 @@
 // Finds a step in the files of a run.
 #include "train/guard/replay_record.h"
 
-#include <charconv>
 #include <limits>
 #include <optional>
 
 #include "core/file.h"
+#include "train/checkpoint/checkpoint_folder.h"
 #include "train/metrics/json_lines.h"
 #include "train/metrics/metrics.h"
 
@@ -33,26 +33,11 @@ void for_each_row(const fs::path& path, auto&& f) {
   });
 }
 
-/// The step in a checkpoint's name, "step-00000120".
-std::int64_t step_of(const fs::path& checkpoint) {
-  const std::string name = checkpoint.filename().string();
-  std::int64_t step = 0;
-  const std::size_t digits = name.find_first_of("0123456789");
-  if (digits != std::string::npos)
-    std::from_chars(name.data() + digits, name.data() + name.size(), step);
-  return step;
-}
-
 /// The newest of the checkpoints before a step.
 fs::path checkpoint_before(const fs::path& folder, std::int64_t step) {
-  fs::path newest;
-  std::error_code ignored;  // no folder: no checkpoints
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    if (!entry.path().filename().string().starts_with("step-") || step_of(entry.path()) >= step)
-      continue;
-    if (newest.empty() || step_of(newest) < step_of(entry.path())) newest = entry.path();
-  }
-  return newest;
+  for (const fs::path& checkpoint : list_checkpoints(folder))
+    if (step_of_checkpoint(checkpoint) < step) return checkpoint;
+  return {};
 }
 
 struct Row {
@@ -117,7 +102,7 @@ StepRecord find_step_record(const RunConfig& config, const fs::path& folder, std
     HG_CHECK(fs::is_directory(found->checkpoint),
              "{}: is gone; step {} was made from it (checkpoint.keep says how many stay)",
              found->checkpoint.string(), step);
-    found->start = step_of(found->checkpoint);
+    found->start = found->checkpoint.empty() ? 0 : step_of_checkpoint(found->checkpoint);
   }
   for (const auto& [earlier, row] : rows) {
     if (found->start < earlier && earlier < step &&

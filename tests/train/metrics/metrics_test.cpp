@@ -35,6 +35,26 @@ TEST(JsonLines, ALineHasFixedKeysThenValuesThenTexts) {
             R"("loss_metrics/global_avg_loss":2.91027,"lr":0.0003,"n":7.0,"note":"a \"word\"\n"})");
 }
 
+TEST(Sinks, ForgetAndGoOn) {
+  const TempFolder folder;
+  JsonLinesSink lines(folder / "m.jsonl");
+  TensorBoardSink board(folder / "board", 0);
+  for (const std::int64_t step : {1, 2, 3}) {
+    lines.write(train_row(step));
+    board.write(train_row(step));
+  }
+  const auto first = board.writer().path();
+  for (MetricsSink* sink : std::initializer_list<MetricsSink*>{&lines, &board}) {
+    sink->forget_after(1);
+    sink->write(train_row(2));
+  }
+  EXPECT_EQ(read_file(folder / "m.jsonl"),
+            json_line(train_row(1)) + "\n" + json_line(train_row(2)) + "\n");
+  EXPECT_GT(board.writer().path(), first);  // a later file, which voids the steps from 2 on
+  EXPECT_NE(read_file(board.writer().path()).find(tensorboard::session_start_event(0, 2).substr(9)),
+            std::string::npos);
+}
+
 TEST(JsonLines, WhatIsNotANumberIsNullAndWhatIsNotUtf8IsReplaced) {
   MetricRow row = train_row(1);
   row.values = {
