@@ -15,6 +15,7 @@
 #include "train/layout.h"
 #include "train/looks/instruments_hook.h"
 #include "train/machine.h"
+#include "train/predict/gpu_specs.h"
 #include "train/replica_check.h"
 #include "train/spikes/spike_hook.h"
 
@@ -153,6 +154,13 @@ class RankPlace {
   Mesh mesh_;
 };
 
+double peak_flops(const CpuInfo& cpu, const GpuStream* gpu, DType dtype, int ranks) {
+  if (gpu == nullptr) return measure_gemm_ceiling(cpu, dtype);
+  const GpuSpecs* specs = specs_of(gpu->description());
+  if (specs == nullptr) return 0;
+  return ranks * (dtype == DType::bf16 ? specs->bf16_flops : specs->f32_flops);
+}
+
 void check_vocabulary(const RunConfig& config, const Tokenizer& tokenizer) {
   HG_CHECK(tokenizer.vocab_size() <= config.model.vocab_size,
            "tokenizer {} has {} ids, more than model.vocab_size = {}", config.data.tokenizer,
@@ -215,7 +223,9 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   if (writes) {
     trainer.add(std::make_unique<StepMetricsHook>(
         sinks, model_flops_per_token(config.model, *run->whole, config.training.seq_len),
-        measure_gemm_ceiling(cpu, run->store.compute_dtype())));
+        options.peak_flops
+            ? *options.peak_flops
+            : peak_flops(cpu, gpu.get(), run->store.compute_dtype(), mesh.world.size)));
   }
   const ValidationHook* validation = nullptr;
   if (validation_file) {

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "core/gpu_module.h"
@@ -27,6 +28,9 @@ struct SessionOptions {
   std::FILE* console;            // progress and metrics for the person who watches; may be nullptr
   Comm* world = nullptr;         // all ranks, for memory of the host; null for one alone
   GpuOptions gpu = {};           // for training.device cuda
+  // FLOP/s that mfu is a share of, 0 for no mfu. Absent: those of all GPUs by their data sheet, 0
+  // if that is not known; on a processor what products reach there, measured for most of a second.
+  std::optional<double> peak_flops = {};
 };
 
 struct SessionSummary {

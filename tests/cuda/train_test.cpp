@@ -54,15 +54,16 @@ class CudaRun : public GpuRun, public testing::WithParamInterface<CudaCase> {
     config.model.intermediate_size = 32;
     config.training.steps = c.steps;
     config.training.micro_batch_size = 1;
-    config.training.global_batch_size = std::max(2, c.layout.ranks);
+    config.training.global_batch_size = 2 * sequences_at_a_time();
     config.training.seq_len = 16;
     config.training.precision = c.precision;
     config.training.recompute = c.layout.recompute;
+    config.training.threads = 1;  // two would wait for each other more than they compute
     config.training.replica_check_interval = 3;
     config.optimizer.lr = 1e-3;
     config.lr_scheduler.decay = ScheduleKind::constant;  // whatever the steps of a resumed run
     config.validation.interval = c.steps / 2;
-    config.validation.sequences = config.training.global_batch_size;
+    config.validation.sequences = 2 * sequences_at_a_time();
     config.checkpoint.interval = c.steps;
     config.metrics.instrument_interval = config.metrics.details_interval = c.steps / 2;
     config.metrics.tensorboard = false;
@@ -70,8 +71,16 @@ class CudaRun : public GpuRun, public testing::WithParamInterface<CudaCase> {
       choose_model(config.model, c.model);
     } else {
       config.model.num_hidden_layers = 1;
+      config.training.global_batch_size = sequences_at_a_time();
+      config.training.seq_len = 8;
       choose_ablation(config.model, c.model);
     }
+  }
+
+  /// Of the ranks that share no sequence.
+  static std::int64_t sequences_at_a_time() {
+    const CudaLayout& l = GetParam().layout;
+    return l.ranks / (l.tensor * l.context);
   }
 
   void run_on_gpus(const std::string& name) {
