@@ -21,7 +21,7 @@ struct CudaCase {
   std::string model = "gated";  // of support/model_variants.h, or FOLDER/FILE of configs/ablations
   CudaLayout layout{};
   Precision precision = Precision::f32;
-  std::int64_t steps = 6;
+  std::int64_t steps = 4;
   std::uint64_t seed = 1;
   bool guarded = false;  // memory of the device
   bool resumed = false;  // halfway
@@ -55,11 +55,11 @@ class CudaRun : public GpuRun, public testing::WithParamInterface<CudaCase> {
     config.training.steps = c.steps;
     config.training.micro_batch_size = 1;
     config.training.global_batch_size = 2 * sequences_at_a_time();
-    config.training.seq_len = 16;
+    config.training.seq_len = c.layout.ranks > 2 ? 8 : 16;
     config.training.precision = c.precision;
     config.training.recompute = c.layout.recompute;
     config.training.threads = 1;  // two would wait for each other more than they compute
-    config.training.replica_check_interval = 3;
+    config.training.replica_check_interval = 2;
     config.optimizer.lr = 1e-3;
     config.lr_scheduler.decay = ScheduleKind::constant;  // whatever the steps of a resumed run
     config.validation.interval = c.steps / 2;
