@@ -9,15 +9,16 @@
 #include "data/tokenizer.h"
 #include "model/flops.h"
 #include "train/bench/bench.h"
-#include "train/checkpoint/checkpoint.h"
+#include "train/checkpoint/checkpoint_folder.h"
 #include "train/checkpoint/continuity.h"
 #include "train/guard/bad_step_hook.h"
 #include "train/hooks.h"
 #include "train/looks/instruments_hook.h"
 #include "train/machine.h"
+#include "train/predict/gpu_specs.h"
 #include "train/replica_check.h"
-#include "train/run_folder.h"
 #include "train/spikes/spike_hook.h"
+#include "train/start.h"
 
 namespace hg {
 namespace {
@@ -75,53 +76,11 @@ Sinks open_sinks(const RunConfig& config, const SessionOptions& options, std::in
   return sinks;
 }
 
-/// Where a run begins or goes on.
-struct Start {
-  TrainState state;
-  std::vector<LossPoint> losses_behind;  // that it had when it was interrupted
-  Repeats repeats = Repeats::no;
-};
-
-/// Weights for a fresh run: drawn, or those of another run.
-void begin_fresh(const RunConfig& config, RunModel& run) {
-  run.store.initialize(static_cast<std::uint64_t>(config.training.seed));
-  run.store.publish(run.ctx);
-  const fs::path from = config.checkpoint.init_from;
-  if (from.empty()) return;
-  const auto checkpoint =
-      fs::exists(from / kManifest)
-          ? from
-          : newest_checkpoint(from / "checkpoints", Inspect::weights, run.store.mesh().host);
-  HG_CHECK(checkpoint, "checkpoint.init_from {}: is neither a checkpoint nor a run with one",
-           from.string());
-  const auto drawn = load_weights(*checkpoint, run);
-  log_info("weights from {}", checkpoint->string());
-  if (!drawn.empty()) {
-    log_warn(
-        "{} has no weights for the gates of {} parameters, such as {}: they begin random in a "
-        "trained model, which disturbs it and gains little; gates want to be there from the "
-        "first step (docs/checkpoints.md)",
-        checkpoint->string(), drawn.size(), drawn.front());
-  }
-}
-
-Start start_run(const RunConfig& config, const RunFolder& folder, const Fingerprints& fingerprints,
-                RunModel& run) {
-  Start start;
-  const auto checkpoint = folder.find_start(config.checkpoint.resume);
-  if (!checkpoint) {
-    begin_fresh(config, run);
-    return start;
-  }
-  const Mesh& mesh = run.store.mesh();
-  const Fingerprints saved = read_state(*checkpoint).fingerprints;
-  start.repeats = check_same_run(config, *checkpoint, saved, fingerprints, mesh.shape().to_string(),
-                                 processor_of(run.ctx));
-  start.state = load_checkpoint(*checkpoint, run).state;
-  log_info("continuing from {} at step {}", checkpoint->string(), start.state.step);
-  if (start.repeats != Repeats::no)
-    start.losses_behind = losses_behind(folder.metrics(), start.state.step);
-  return start;
+double peak_flops(const CpuInfo& cpu, const GpuStream* gpu, DType dtype, int ranks) {
+  if (gpu == nullptr) return measure_gemm_ceiling(cpu, dtype);
+  const GpuSpecs* specs = specs_of(gpu->description());
+  if (specs == nullptr) return 0;
+  return ranks * (dtype == DType::bf16 ? specs->bf16_flops : specs->f32_flops);
 }
 
 void check_vocabulary(const RunConfig& config, const Tokenizer& tokenizer) {
@@ -174,7 +133,9 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   if (writes) {
     trainer.add(std::make_unique<StepMetricsHook>(
         sinks, model_flops_per_token(config.model, *run->whole, config.training.seq_len),
-        measure_gemm_ceiling(cpu, run->store.compute_dtype())));
+        options.peak_flops
+            ? *options.peak_flops
+            : peak_flops(cpu, gpu.get(), run->store.compute_dtype(), mesh.world.size)));
   }
   const ValidationHook* validation = nullptr;
   if (validation_file) {

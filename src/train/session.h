@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "dist/comm.h"
@@ -23,6 +24,9 @@ struct SessionOptions {
   std::function<bool()> asked_to_stop = {};  // asked every step: whether to save and end
   /// Called before the first step, to add hooks of the caller's behind those of the run.
   std::function<void(Trainer&)> prepare = {};
+  // FLOP/s that mfu is a share of, 0 for no mfu. Absent: those of all GPUs by their data sheet, 0
+  // if that is not known; on a processor what products reach there, measured for most of a second.
+  std::optional<double> peak_flops = {};
 };
 
 struct SessionSummary {

@@ -11,9 +11,15 @@ namespace {
 
 thread_local Block* the_block = nullptr;
 
+/// The last part of its path.
 std::string_view file_of(const Where& where) {
   const std::string_view path = where.file_name();
   return path.substr(path.rfind('/') + 1);
+}
+
+bool same_place(const Where& a, const Where& b) {
+  if (a.line() != b.line()) return false;
+  return a.file_name() == b.file_name() || file_of(a) == file_of(b);
 }
 
 }  // namespace
@@ -44,7 +50,9 @@ void Block::run(const std::function<void()>& kernel, uint3 position, dim3 grid, 
                 std::size_t shared_bytes, const Options& options) {
   kernel_ = &kernel;
   options_ = options;
-  random_.seed(options.seed * 1000003 + position.x + position.y * 4099ULL + position.z * 65537ULL);
+  if (options.order == ThreadOrder::seeded)
+    random_.seed(options.seed * 1000003 + position.x + position.y * 4099ULL +
+                 position.z * 65537ULL);
   shared_.begin(shared_bytes, options.shared_memory);
   prepare(position, grid, block);
   Block* const outer = std::exchange(the_block, this);
@@ -142,7 +150,7 @@ void Block::wait(State state, const Where& where) {
 int Block::barrier(bool predicate, const Where& where) {
   if (at_barrier_ == 0) {
     barrier_ = where;
-  } else if (barrier_.line() != where.line() || file_of(barrier_) != file_of(where)) {
+  } else if (!same_place(barrier_, where)) {
     fail(fmt::format("__syncthreads in divergent code: other threads of the block wait at {}:{}",
                      file_of(barrier_), barrier_.line()),
          where);

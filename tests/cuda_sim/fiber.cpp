@@ -68,6 +68,7 @@ void switch_context(Registers& leave, Registers& enter) { cuda_sim_switch(&leave
 struct Fiber::State {
   std::byte* memory = nullptr;  // a page that nobody may touch, then the stack
   std::size_t guard = 0;
+  std::size_t colour = 0;  // bytes that the stack begins below its end
   Registers inside{}, outside{};
   void (*entry)(void*) = nullptr;
   void* argument = nullptr;
@@ -106,6 +107,10 @@ Fiber::Fiber() : state_(std::make_unique<State>()) {
   if (memory == MAP_FAILED || mprotect(memory, state_->guard, PROT_NONE) != 0)
     throw std::bad_alloc();
   state_->memory = static_cast<std::byte*>(memory);
+  // Stacks that began at the same place of a page would meet in few sets of the caches.
+  constexpr std::size_t kLine = 64, kColours = 61;
+  state_->colour =
+      reinterpret_cast<std::uintptr_t>(memory) / (state_->guard + kStackBytes) % kColours * kLine;
 }
 
 Fiber::~Fiber() { munmap(state_->memory, state_->guard + kStackBytes); }
@@ -131,7 +136,7 @@ void Fiber::start(void (*entry)(void*), void* argument) {
   makecontext(&state_->inside, first, 0);
 #else
   // What the switch pops: six registers, then where it returns to; the rest aligns the stack.
-  auto* top = reinterpret_cast<void**>(state_->stack() + kStackBytes) - 8;
+  auto* top = reinterpret_cast<void**>(state_->stack() + kStackBytes - state_->colour) - 8;
   std::fill(top, top + 8, nullptr);
   top[6] = reinterpret_cast<void*>(first);
   state_->inside = top;

@@ -11,7 +11,7 @@
 namespace cuda_sim {
 namespace {
 
-constexpr std::size_t kPage = 4096, kAddresses = std::size_t{64} << 30;
+constexpr std::size_t kPage = 4096, kHugePage = 2 << 20, kAddresses = std::size_t{64} << 30;
 // Of the heap that lives: what a signal handler can know.
 std::byte* the_base = nullptr;
 
@@ -31,10 +31,12 @@ void explain(int, siginfo_t* info, void*) {
 }  // namespace
 
 GuardedHeap::GuardedHeap() {
-  void* base =
+  void* addresses =
       ::mmap(nullptr, kAddresses, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (base == MAP_FAILED) throw std::runtime_error("no addresses for a guarded heap");
-  base_ = the_base = static_cast<std::byte*>(base);
+  if (addresses == MAP_FAILED) throw std::runtime_error("no addresses for a guarded heap");
+  base_ = the_base = static_cast<std::byte*>(addresses);
+  used_ = -reinterpret_cast<std::uintptr_t>(addresses) % kHugePage;  // to the first whole one
+  ::madvise(base_, kAddresses, MADV_HUGEPAGE);  // the fewer pages, the sooner their rights change
   struct sigaction action = {};
   action.sa_sigaction = explain;
   action.sa_flags = SA_SIGINFO;
@@ -64,9 +66,11 @@ void GuardedHeap::release(void* memory) {
   sizes_.erase(memory);
 }
 
-/// Of all that was ever allocated.
+/// Of all that was ever allocated, and of the rest of its last page.
 void GuardedHeap::protect(int rights) const {
-  if (used_ > 0 && ::mprotect(base_, used_, rights) != 0)
+  const auto end = reinterpret_cast<std::uintptr_t>(base_) + used_;
+  const std::size_t whole = used_ + -end % kHugePage;
+  if (used_ > 0 && ::mprotect(base_, whole, rights) != 0)
     throw std::runtime_error("cannot change the rights of a guarded heap");
 }
 

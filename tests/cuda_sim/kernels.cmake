@@ -88,6 +88,15 @@ if(CUDA_NVCC AND NOT HEADGATE_SANITIZE)
   endforeach()
 endif()
 
+# A kernel that spills is refused by the flags that the kernels are compiled with.
+if(CUDA_NVCC AND NOT HEADGATE_SANITIZE)
+  add_test(NAME CudaKernels.AKernelThatSpillsDoesNotCompile
+           COMMAND ${CUDA_NVCC} ${cuda_flags} -I${PROJECT_SOURCE_DIR}/src -c -o /dev/null
+                   ${CMAKE_CURRENT_SOURCE_DIR}/cuda_sim/spilling_kernel.cu)
+  set_tests_properties(CudaKernels.AKernelThatSpillsDoesNotCompile PROPERTIES LABELS fast
+                       PASS_REGULAR_EXPRESSION "error *: Registers are spilled to local memory")
+endif()
+
 # What nvcc made of the kernels: how much of the machine each takes is compared with resources.txt.
 find_program(PYTHON3 python3)
 if(TARGET headgate_cuda AND PYTHON3)

@@ -31,11 +31,9 @@ void Block::warp_operation(const WarpCall& call, const void* in, void* out) {
 
 bool Block::complete_if_all_came(unsigned number, std::size_t index) {
   Warp& warp = warps_[number];
-  if (warp.meetings[index].operands.lanes != (warp.meetings[index].call.mask & warp.alive))
-    return false;
-  const Meeting meeting = warp.meetings[index];
+  const Meeting& meeting = warp.meetings[index];
   const std::uint32_t lanes = meeting.operands.lanes;
-  warp.meetings.erase(warp.meetings.begin() + static_cast<std::ptrdiff_t>(index));
+  if (lanes != (meeting.call.mask & warp.alive)) return false;
   if (meeting.call.whole && lanes != kAllLanes)
     fail(fmt::format("{} by lanes {:#010x} alone: the others have exited, or never were",
                      meeting.call.name, lanes),
@@ -47,6 +45,7 @@ bool Block::complete_if_all_came(unsigned number, std::size_t index) {
     meeting.call.combine(meeting.operands);
     the_thread = caller;
   }
+  warp.meetings.erase(warp.meetings.begin() + static_cast<std::ptrdiff_t>(index));
   for (unsigned lane = 0; lane < kWarp; ++lane) {
     if ((lanes >> lane & 1U) == 0) continue;
     Runner& runner = *runners_[number * kWarp + lane];

@@ -1,6 +1,9 @@
 // A small run on simulated GPUs, through the sources of the modules that real ones are reached by.
 #pragma once
 
+#include <map>
+#include <set>
+
 #include "cuda_sim/simulation.h"
 #include "dist/run_ranks.h"
 #include "support/small_run.h"
@@ -31,20 +34,26 @@ class GpuRun : public SmallRun {
     return cuda_sim::Simulation::counts();
   }
 
-  /// Rows of the runs "cpu" and "cuda".
+  /// Rows of the runs "cpu" and "cuda", of the same steps. A run that was resumed has validated
+  /// twice where it was.
   void expect_same_rows(const std::string& kind, const std::vector<std::string>& values,
                         double tolerance) {
-    const auto cpu = rows("cpu", kind), cuda = rows("cuda", kind);
-    ASSERT_EQ(cpu.size(), cuda.size()) << kind;
-    ASSERT_FALSE(cpu.empty()) << kind;
-    for (std::size_t i = 0; i < cpu.size(); ++i) {
+    std::map<std::int64_t, nlohmann::json> cpu;
+    for (const auto& row : rows("cpu", kind)) cpu[row.at("step")] = row;
+    std::set<std::int64_t> steps;
+    for (const auto& row : rows("cuda", kind)) {
+      const std::int64_t step = row.at("step");
+      EXPECT_TRUE(steps.insert(step).second || kind == "val") << kind << " at step " << step;
+      ASSERT_TRUE(cpu.contains(step)) << kind << " at step " << step;
       for (const std::string& name : values) {
-        if (!cpu[i].contains(name)) continue;
-        const double expected = cpu[i].at(name);
-        EXPECT_NEAR(cuda[i].at(name), expected, tolerance * std::max(1e-2, std::abs(expected)))
-            << name << " at step " << cpu[i].at("step");
+        if (!cpu[step].contains(name)) continue;
+        const double expected = cpu[step].at(name);
+        EXPECT_NEAR(row.at(name), expected, tolerance * std::max(1e-2, std::abs(expected)))
+            << name << " at step " << step;
       }
     }
+    ASSERT_FALSE(steps.empty()) << kind;
+    EXPECT_EQ(steps.size(), cpu.size()) << kind;
   }
 };
 

@@ -57,8 +57,10 @@ class SmallRun : public testing::Test {
   }
 
   SessionSummary run(const std::string& name) const {
-    return train(config,
-                 {.folder = folder / name, .resolved_config = to_yaml(config), .console = nullptr});
+    return train(config, {.folder = folder / name,
+                          .resolved_config = to_yaml(config),
+                          .console = nullptr,
+                          .peak_flops = 1e12});
   }
   fs::path checkpoint(const std::string& name, const char* step) const {
     return folder / name / "checkpoints" / step;

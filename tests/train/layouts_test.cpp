@@ -57,7 +57,8 @@ class LayoutsTest : public SmallRun, public testing::WithParamInterface<LayoutCa
       train(config, {.folder = folder / name,
                      .resolved_config = resolved,
                      .console = nullptr,
-                     .world = &world});
+                     .world = &world,
+                     .peak_flops = 1e12});
     });
   }
 

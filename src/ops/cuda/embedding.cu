@@ -113,9 +113,10 @@ template <>
 void cuda_kernel(const EmbeddingBackward& op, Context&, cudaStream_t stream) {
   if (!op.accumulate) zero(op.dweight, stream);
   if (op.dy.numel() == 0 || op.dweight.numel() == 0) return;
-  const auto rows = static_cast<unsigned>(op.dweight.dim(0));
+  const auto blocks =
+      static_cast<unsigned>(std::min({op.dweight.dim(0), op.dy.dim(0), std::int64_t{kMostBlocks}}));
   for_vectors(op.dy.dtype(), wide({op.dy, op.dweight}), [&]<class T, int n>() {
-    launch(add_rows<DeviceType<T>, n>, dim3(std::min(rows, kMostBlocks)), dim3(kThreads), 0, stream,
+    launch(add_rows<DeviceType<T>, n>, dim3(blocks), dim3(kThreads), 0, stream,
            op.dweight.as<float>(), device_pointer<T>(op.dy), op.tokens.as<std::int32_t>(),
            op.dy.dim(0), static_cast<int>(op.dy.dim(1) / n), op.first, op.dweight.dim(0));
   });

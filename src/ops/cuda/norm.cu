@@ -13,7 +13,6 @@ namespace {
 
 constexpr int kThreads = 256;  // of a row
 constexpr int kWarps = kThreads / 32;
-constexpr int kRows = RmsNormBackward::kRowsPerPiece;
 
 /// One row a block. With `delta`, the sum is normalised, as it is rounded; else x.
 template <class T, int n>
@@ -48,13 +47,13 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// A piece of kRowsPerPiece rows a block, blockDim.y of them at a time, each with its own sums of
-/// dweight; these are added in order at the end.
+/// A piece of rows a block, blockDim.y of them at a time, each with its own sums of dweight; these
+/// are added in order at the end.
 template <class T, int n>
 __global__ void __launch_bounds__(1024)
     rms_norm_backward(T* dx, float* __restrict__ pieces, const T* dy, const T* __restrict__ x,
                       const float* __restrict__ rstd, const T* __restrict__ weight,
-                      const T* dresidual, std::int64_t rows, int d) {
+                      const T* dresidual, std::int64_t rows, int piece, int d) {
   using Vector = Elements<T, n>;
   HG_SHARED(float, partials, [2][1024 / 32]);
   HG_DYN_SHARED(memory);
@@ -67,8 +66,8 @@ __global__ void __launch_bounds__(1024)
   for (int i = thread; i < vectors; i += kThreads)
     for (int j = 0; j < n; ++j) dweight[i * n + j] = 0;
 
-  const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * kRows;
-  for (int k = 0; k < kRows; k += lines) {
+  const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * piece;
+  for (int k = 0; k < piece; k += lines) {
     const std::int64_t t = begin + k + line;
     const bool there = t < rows;  // a row that is not has no values, but waits like the others
     const float scale = there ? rstd[t] : 0;
@@ -129,12 +128,13 @@ void backward(const RmsNormBackward& op, const Tensor& pieces, cudaStream_t stre
   const std::int64_t d = op.x.dim(1);
   const unsigned rows = rows_at_a_time<T>(d);
   if (pieces.numel() > 0) {
-    launch(rms_norm_backward<DeviceType<T>, n>, dim3(static_cast<unsigned>(pieces.dim(0))),
-           dim3(kThreads, rows),
-           rows * static_cast<std::size_t>(d) * (sizeof(float) + 2 * sizeof(T)), stream,
-           device_pointer<T>(op.dx), pieces.as<float>(), device_pointer<T>(op.dy),
-           device_pointer<T>(op.x), op.rstd.as<float>(), device_pointer<T>(op.weight),
-           device_pointer<T>(op.dresidual), op.x.dim(0), static_cast<int>(d));
+    const std::int64_t piece = std::min(op.x.dim(0), RmsNormBackward::kRowsPerPiece);
+    launch(
+        rms_norm_backward<DeviceType<T>, n>, dim3(static_cast<unsigned>(pieces.dim(0))),
+        dim3(kThreads, rows), rows * static_cast<std::size_t>(d) * (sizeof(float) + 2 * sizeof(T)),
+        stream, device_pointer<T>(op.dx), pieces.as<float>(), device_pointer<T>(op.dy),
+        device_pointer<T>(op.x), op.rstd.as<float>(), device_pointer<T>(op.weight),
+        device_pointer<T>(op.dresidual), op.x.dim(0), static_cast<int>(piece), static_cast<int>(d));
   }
   sum_pieces(op.dweight, pieces, op.accumulate, stream);
 }
