@@ -67,15 +67,21 @@ struct ModelConfig {
   MoeConfig moe;
 
   void fields(auto&& f) {
-    f("vocab_size", vocab_size, "rows of the embedding; ids are below this", required, at_least(2));
-    f("hidden_size", hidden_size, "width of the residual stream", required, at_least(1));
-    f("num_hidden_layers", num_hidden_layers, "decoder blocks", required, at_least(1));
-    f("num_attention_heads", num_attention_heads, "query heads", required, at_least(1));
+    f("vocab_size", vocab_size, "rows of the embedding; ids are below this", required, at_least(2),
+      at_most(1e8));
+    f("hidden_size", hidden_size, "width of the residual stream", required, at_least(1),
+      at_most(1e6));
+    f("num_hidden_layers", num_hidden_layers, "decoder blocks", required, at_least(1),
+      at_most(1e4));
+    f("num_attention_heads", num_attention_heads, "query heads", required, at_least(1),
+      at_most(1e5));
     f("num_key_value_heads", num_key_value_heads, "key and value heads (GQA)", required,
-      at_least(1));
-    f("head_dim", head_dim, "width of a head", required, at_least(8));
-    f("intermediate_size", intermediate_size, "width of the SwiGLU of dense layers", at_least(0));
-    f("max_position_embeddings", max_position_embeddings, "longest document part", at_least(1));
+      at_least(1), at_most(1e5));
+    f("head_dim", head_dim, "width of a head", required, at_least(8), at_most(1e5));
+    f("intermediate_size", intermediate_size, "width of the SwiGLU of dense layers", at_least(0),
+      at_most(1e7));
+    f("max_position_embeddings", max_position_embeddings, "longest document part", at_least(1),
+      at_most(1e9));
     f("rope_theta", rope_theta, "base of the rotary frequencies", positive);
     f("partial_rotary_factor", partial_rotary_factor, "share of a head that is rotated", positive);
     f("rms_norm_eps", rms_norm_eps, "added to the mean square", positive);

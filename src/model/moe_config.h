@@ -48,11 +48,12 @@ struct MoeConfig {
   void fields(auto&& f) {
     f("num_experts", num_experts, "routed experts of a layer; 0: all layers are dense", at_least(0),
       at_most(static_cast<double>(kMaxExperts)));
-    f("top_k", top_k, "experts that a token goes to", at_least(0));
+    f("top_k", top_k, "experts that a token goes to", at_least(0), at_most(1e5));
     f("expert_intermediate_size", expert_intermediate_size, "width of an expert's SwiGLU",
-      at_least(0));
+      at_least(0), at_most(1e7));
     f("shared_expert_intermediate_size", shared_expert_intermediate_size,
-      "width of the SwiGLU that every token goes through beside its experts; 0: none", at_least(0));
+      "width of the SwiGLU that every token goes through beside its experts; 0: none", at_least(0),
+      at_most(1e7));
     f("shared_expert_gate", shared_expert_gate,
       "the shared expert's output is times a sigmoid gate, one score per token");
     f("dense_layers", dense_layers, "layers that stay dense, of width model.intermediate_size",

@@ -59,11 +59,12 @@ struct TrainingConfig {
   double time_limit = 0;
 
   void fields(auto&& f) {
-    f("steps", steps, "optimizer steps", at_least(1));
-    f("seq_len", seq_len, "tokens of a sequence", at_least(2));
+    f("steps", steps, "optimizer steps", at_least(1), at_most(1e12));
+    f("seq_len", seq_len, "tokens of a sequence", at_least(2), at_most(1e9));
     f("micro_batch_size", micro_batch_size, "sequences of one forward and backward pass",
-      at_least(1));
-    f("global_batch_size", global_batch_size, "sequences of one optimizer step", at_least(1));
+      at_least(1), at_most(1e6));
+    f("global_batch_size", global_batch_size, "sequences of one optimizer step", at_least(1),
+      at_most(1e9));
     f("max_grad_norm", max_grad_norm, "the gradient's norm is clipped to this", positive);
     f("z_loss", z_loss, "coefficient of the mean squared logsumexp of the logits", at_least(0.0));
     f("seed", seed, "of initial weights and sample order", at_least(0));
@@ -102,17 +103,18 @@ struct ParallelismConfig {
 
   void fields(auto&& f) {
     f("pipeline", pipeline, "stages that share the layers; micro-batches go from one to the next",
-      at_least(1));
+      at_least(1), at_most(1e6));
     f("pipeline_chunks", pipeline_chunks,
       "runs of layers of each stage: with more than one, stages take turns and wait less",
-      at_least(1));
+      at_least(1), at_most(1e6));
     f("data", data, "ranks that take samples of their own; default: all that the others leave",
-      at_least(1));
-    f("context", context, "ranks that share the tokens of each sequence", at_least(1));
+      at_least(1), at_most(1e6));
+    f("context", context, "ranks that share the tokens of each sequence", at_least(1),
+      at_most(1e6));
     f("tensor", tensor, "ranks that share each layer's heads, widths and the vocabulary",
-      at_least(1));
+      at_least(1), at_most(1e6));
     f("expert", expert, "ranks that share a layer's experts; neighbours among those of a stage",
-      at_least(1));
+      at_least(1), at_most(1e6));
     f("zero_stage", zero_stage,
       "what ranks with the same parameters share: 0 nothing; 1 master weights and moments; 2 also "
       "gradients; "

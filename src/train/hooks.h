@@ -104,7 +104,7 @@ class CheckpointHook : public Hook {
  public:
   CheckpointHook(Sinks& sinks, CheckpointWriter& writer) : sinks_(sinks), writer_(writer) {}
   void after_step(Trainer& trainer, const StepResult& result) override;
-  void rewinding(Trainer& trainer) override { report(trainer, writer_.finish()); }
+  void settle(Trainer& trainer) override { report(trainer, writer_.finish()); }
 
  private:
   void report(const Trainer& trainer, const std::optional<Written>& written);

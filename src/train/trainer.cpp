@@ -62,10 +62,11 @@ void Trainer::run() {
     for (const auto& hook : hooks_) hook->before_step(*this);
     StepResult result = step();
     std::filesystem::path checkpoint;
-    if (result.verdict.action == Action::rewind) {
-      for (const auto& hook : hooks_) hook->rewinding(*this);
-      checkpoint = choose_checkpoint(run_.store.mesh(), checkpoints_, result.verdict);
+    if (result.verdict.bad != BadStep::none) {
+      for (const auto& hook : hooks_) hook->settle(*this);
     }
+    if (result.verdict.action == Action::rewind)
+      checkpoint = choose_checkpoint(run_.store.mesh(), checkpoints_, result.verdict);
     if (result.verdict.bad != BadStep::none) {
       for (const auto& hook : hooks_) hook->bad_step(*this, result);
     }

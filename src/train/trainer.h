@@ -54,12 +54,13 @@ class Hook {
   virtual void before_step(Trainer&) {}
   /// Behind backward. Gradients are still being summed over ranks: ParamStore::finish_reduce.
   virtual void gradients_ready(Trainer&) {}
-  /// The verdict on the step was bad. Before after_step(), before going back, before the run stops.
+  /// The verdict on the step was bad: what is under way, such as a checkpoint, is to be finished.
+  virtual void settle(Trainer&) {}
+  /// The verdict on the step was bad, and what follows is known. Before after_step(), before going
+  /// back, before the run stops.
   virtual void bad_step(Trainer&, const StepResult&) {}
   /// The step counts, whether or not its update was skipped.
   virtual void after_step(Trainer&, const StepResult&) {}
-  /// The run is about to go back to its newest checkpoint: one being written is to be finished.
-  virtual void rewinding(Trainer&) {}
   /// In place of after_step(): the run has gone back to the checkpoint whose step the trainer's
   /// state now has. What was said of later steps is void.
   virtual void rewound(Trainer&, const StepResult&) {}

@@ -82,6 +82,12 @@ class GuardRun : public SmallRun {
     return "";
   }
 
+  /// What metrics.jsonl says of the first bad step.
+  std::string bad_step_event(const std::string& name) const {
+    for (const auto& row : rows(name, "event"))
+      if (row.contains("bad step")) return row.at("bad step");
+    return "";
+  }
   std::vector<nlohmann::json> lines(const std::string& name, const char* file) const {
     std::vector<nlohmann::json> found;
     std::ifstream in(folder / name / file);

@@ -52,7 +52,7 @@ TEST_P(GuardTest, StopsOrLogs) {
     for (const Hashes& rank : hashes) EXPECT_NE(rank[3].hash, rank[4].hash);  // it learned from it
     check_event(lines("run", "events.jsonl").at(0), "update");
     EXPECT_FALSE(rows("run", "train")[4].contains("guard/update_skipped"));
-    EXPECT_THAT(rows("run", "event")[1].at("bad step").get<std::string>(), HasSubstr("a spike, z"));
+    EXPECT_THAT(bad_step_event("run"), HasSubstr("a spike, z"));
   } else {
     EXPECT_THAT(error_with("run", {.fault = GetParam().fault}),
                 HasSubstr("not finite; stopped before the optimizer step. Samples 40 to 43 of"));
@@ -100,9 +100,7 @@ TEST_P(GuardTest, GoesBackAndPassesTheBatchOver) {
   expect_steps_once("run", 7);
   // Step 10 behind the rewind takes the samples behind those of step 11.
   EXPECT_EQ(rows("run", "train")[3].at("tokens"), 12 * 4 * 24);
-  const auto event = rows("run", "event")[1];  // behind that of the checkpoint
-  EXPECT_THAT(event.at("bad step").get<std::string>(),
-              HasSubstr("back to step 9, on with sample 44"));
+  EXPECT_THAT(bad_step_event("run"), HasSubstr("back to step 9, on with sample 44"));
 
   for (const Hashes& rank : hashes) {
     ASSERT_EQ(rank.size(), 4U + 3U);        // 7 to 10, and again 10 to 12
