@@ -13,6 +13,7 @@ void add_config(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_spikes(CLI::App& app);
+void add_report(CLI::App& app);
 void add_inspect_attention(CLI::App& app);
 void add_inspect_experts(CLI::App& app);
 void add_probe(CLI::App& app);

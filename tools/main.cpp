@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
   hg::tools::add_plan(app);
   hg::tools::add_bench(app);
   hg::tools::add_spikes(app);
+  hg::tools::add_report(app);
   hg::tools::add_doctor(app);
   hg::tools::add_selftest(app);
   try {
