@@ -6,6 +6,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "core/parallel.h"
+#include "train/inspect/inspect_attention.h"
 #include "train/report/page.h"
 
 namespace hg::tools {
@@ -14,6 +15,8 @@ namespace {
 struct ReportCommand {
   std::vector<std::string> paths;
   std::string html, format, title = "headgate report", baseline, loss_tag;
+  bool draw_attention = false;
+  std::string text = "Sparse gating mechanism mitigates attention sink.";  // of arXiv 2505.06708
 };
 
 std::string text_of(const Report& report, const std::string& format) {
@@ -22,14 +25,28 @@ std::string text_of(const Report& report, const std::string& format) {
   return report_markdown(report);
 }
 
+/// As headgate inspect-attention draws them, of the newest checkpoint.
+std::string attention_maps(const ReportRun& run, const std::string& text) {
+  const TrainedRun trained = open_trained_run(run.path);
+  const auto layers = representative_layers(trained.config.model.num_hidden_layers);
+  const auto tokens = trained.tokenizer->encode(text);
+  return attention_svg(inspect_attention(trained, tokens, layers).maps, Panels::layers);
+}
+
 void report(const ReportCommand& command) {
   set_num_threads(hardware_threads());
   const auto given = [](const std::string& text) {
     return text.empty() ? std::nullopt : std::optional(text);
   };
   const std::vector<std::filesystem::path> paths(command.paths.begin(), command.paths.end());
-  const Report made = make_report(read_report_sources(paths, {.loss_tag = given(command.loss_tag)}),
-                                  {.title = command.title, .baseline = given(command.baseline)});
+  const Report made =
+      make_report(read_report_sources(paths, {.loss_tag = given(command.loss_tag)}),
+                  {.title = command.title,
+                   .baseline = given(command.baseline),
+                   .attention_maps =
+                       command.draw_attention
+                           ? [&](const ReportRun& run) { return attention_maps(run, command.text); }
+                           : std::function<std::string(const ReportRun&)>()});
   for (const auto& [what, reason] : made.problems) log_warn("left out: {}: {}", what, reason);
   if (!command.format.empty()) fmt::print("{}", text_of(made, command.format));
   if (!command.format.empty() && command.html.empty()) return;
@@ -57,6 +74,12 @@ void add_report(CLI::App& app) {
                       "Variant or run that others are compared with; default: one without a gate");
   command->add_option("--loss-tag", options->loss_tag,
                       "Tag of the loss in TensorBoard's files; default: what trainers call it");
+  auto* maps = command->add_flag("--attention-maps", options->draw_attention,
+                                 "Draw attention maps from the newest checkpoints; default: "
+                                 "attention_maps.svg of run folders, where there is one");
+  command->add_option("--text", options->text, "What attention maps are of")
+      ->capture_default_str()
+      ->needs(maps);
   command->callback([options] { report(*options); });
 }
 

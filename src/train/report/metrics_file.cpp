@@ -96,20 +96,24 @@ class RowReader {
 
 MetricsFile read_metrics_file(const std::filesystem::path& path,
                               const std::function<bool(std::string_view)>& wanted) {
-  std::string text = read_file(path);
-  const std::size_t size = text.size();
-  text.resize(size + simdjson::SIMDJSON_PADDING);  // which it may read, not use
+  const MappedFile mapped(path);
+  const std::string_view rows(reinterpret_cast<const char*>(mapped.bytes().data()),
+                              mapped.bytes().size());
   MetricsFile file;
   RowReader reader(file, wanted);
-  const std::string_view rows(text.data(), size);
   for_each_line(rows, [&](std::string_view line, std::int64_t number) {
-    const bool last = line.end() == rows.end();
-    const auto room = static_cast<std::size_t>(text.data() + text.size() - line.data());
+    // simdjson may read so far behind a line, which the rest of the file allows but at its end.
+    const auto room = static_cast<std::size_t>(rows.data() + rows.size() - line.data());
+    const bool padded = room >= line.size() + simdjson::SIMDJSON_PADDING;
+    const simdjson::padded_string copy =
+        padded ? simdjson::padded_string() : simdjson::padded_string(line);
     try {
-      reader.read(simdjson::padded_string_view(line.data(), line.size(), room), path.string(),
-                  number);
+      reader.read(padded ? simdjson::padded_string_view(line.data(), line.size(), room)
+                         : simdjson::padded_string_view(copy),
+                  path.string(), number);
     } catch (const simdjson::simdjson_error& error) {
-      HG_CHECK(last, "{}:{}: is not JSON ({})", path.string(), number, error.what());
+      HG_CHECK(line.end() == rows.end(), "{}:{}: is not JSON ({})", path.string(), number,
+               error.what());
       file.unfinished = number;
     }
   });

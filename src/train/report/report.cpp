@@ -12,6 +12,19 @@ std::string list_problems(const std::vector<ReportProblem>& problems) {
   return list;
 }
 
+/// Only run folders have weights to look into.
+void draw_attention_maps(const SectionInput& input, std::vector<ReportRun>& runs,
+                         const ReportOptions& options) {
+  for (const std::size_t r : representatives(input)) {
+    if (runs[r].config.empty()) continue;
+    try {
+      runs[r].attention_maps = options.attention_maps(runs[r]);
+    } catch (const std::exception& error) {
+      runs[r].remarks.push_back(fmt::format("no attention maps: {}", error.what()));
+    }
+  }
+}
+
 }  // namespace
 
 Report make_report(ReportSources sources, const ReportOptions& options) {
@@ -27,6 +40,7 @@ Report make_report(ReportSources sources, const ReportOptions& options) {
   report.grouping = group_runs(runs, options.baseline);
 
   const SectionInput input{runs, report.grouping, sources.sweeps};
+  if (options.attention_maps) draw_attention_maps(input, runs, options);
   for (std::size_t r = 0; r < runs.size(); ++r) {
     report.runs.push_back({runs[r].name, report.grouping.group_of[r]});
     for (const std::string& remark : runs[r].remarks)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -80,6 +81,9 @@ struct Report {
 struct ReportOptions {
   std::string title = "headgate report";
   std::optional<std::string> baseline = {};
+  /// Makes attention maps of runs that are shown with them, instead of those in their folders; an
+  /// error becomes a remark.
+  std::function<std::string(const ReportRun&)> attention_maps = {};
 };
 
 /// Compares what was read. Throws if there is no run in it.

@@ -15,6 +15,8 @@ double share_of(const Share& share, double scale) {
 
 }  // namespace
 
+double training_loss(const ReportRun& run) { return mean_of_last(run.of(metric::kLoss), kSteps); }
+
 RunNumbers numbers_of(const ReportRun& run) {
   const Series& loss = run.of(metric::kLoss);
   const Series& validation = run.of(metric::kValidationLoss);
@@ -23,7 +25,7 @@ RunNumbers numbers_of(const ReportRun& run) {
                      .tokens = last_of(run.of(metric::kTokens)),
                      .validation_loss = last_of(validation),
                      .best_validation_loss = least_of(validation),
-                     .training_loss = mean_of_last(loss, kSteps),
+                     .training_loss = training_loss(run),
                      .spike_score_olmo2 = share_of(run.spike_scores.olmo2, 100),
                      .spike_score_core = share_of(run.spike_scores.core, 100),
                      .spikes_median201 = share_of(run.spike_scores.median201, 1e4),
@@ -54,8 +56,8 @@ std::span<const RunNumber> run_numbers() {
   using R = RunNumbers;
   static constexpr RunNumber kNumbers[] = {
       {"steps", "steps", "{:.0f}", &R::steps},
-      {"tokens", "tokens", "{:.3g}", &R::tokens},
-      {"parameters", "parameters", "{:.4g}", &R::parameters},
+      {"tokens", "tokens", "", &R::tokens},
+      {"parameters", "parameters", "", &R::parameters},
       {"initial_validation_loss", "loss before step 1", "{:.4f}", &R::initial_validation_loss},
       {"validation_loss", "validation loss", "{:.4f}", &R::validation_loss},
       {"best_validation_loss", "lowest validation loss", "{:.4f}", &R::best_validation_loss},
@@ -74,7 +76,7 @@ std::span<const RunNumber> run_numbers() {
       {"max_load", "busiest expert (x mean)", "{:.2f}", &R::max_load},
       {"load_entropy", "load entropy", "{:.3f}", &R::load_entropy},
       {"dead_experts", "dead experts", "{:.1f}", &R::dead_experts},
-      {"tokens_per_second", "tokens/s", "{:.0f}", &R::tokens_per_second},
+      {"tokens_per_second", "tokens/s", "", &R::tokens_per_second},
       {"mfu", "MFU (%)", "{:.1f}", &R::mfu},
       {"hours", "hours of steps", "{:.3g}", &R::hours}};
   return kNumbers;

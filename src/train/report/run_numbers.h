@@ -45,6 +45,8 @@ struct RunNumber {
 };
 
 RunNumbers numbers_of(const ReportRun& run);
+/// That number alone.
+double training_loss(const ReportRun& run);
 
 /// All of them, in the order of tables.
 std::span<const RunNumber> run_numbers();

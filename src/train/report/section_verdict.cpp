@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "train/metrics/metrics.h"
 #include "train/report/sections.h"
 #include "train/report/verdict.h"
 
@@ -10,16 +11,18 @@ namespace {
 
 constexpr const char* kNote =
     "Mean over seeds, ± standard error where there are two or more. A difference can be told from "
-    "0 "
-    "if it is larger than the 97.5 % quantile of Student's t times its standard error (Welch's t "
-    "test at 5 %); with fewer than two seeds on a side nothing can be told. Validation loss is the "
-    "last one, training loss the mean of the last 100 steps; what instruments saw is the mean of "
-    "the last ten looks; rates are medians over steps. Runs that diverged are not averaged.";
+    "chance if it is larger than t(0.975, n1 + n2 - 2) times its standard error (Student's t test "
+    "at "
+    "5 %, spreads of both sides pooled); with fewer than two seeds on a side nothing can be told. "
+    "Validation loss is the last one, training loss the mean of the last 100 steps; what "
+    "instruments "
+    "saw is the mean of the last ten looks; rates are medians over steps. Runs that diverged are "
+    "not averaged.";
 
 /// "3.3387 ± 0.0021"
 TableCell spread_cell(const Spread& spread, const char* format) {
   TableCell cell = number_cell(spread.mean, format);
-  if (std::isfinite(spread.standard_error))
+  if (spread.standard_error > 0)
     cell.text += " ± " + number_cell(spread.standard_error, format).text;
   return cell;
 }
@@ -125,7 +128,8 @@ std::vector<std::size_t> best_groups(const SectionInput& input,
                                      const std::vector<GroupVerdict>& verdicts) {
   std::vector<std::size_t> best(input.grouping.families.size(), verdicts.size());
   for (std::size_t g = 0; g < verdicts.size(); ++g) {
-    if (g == input.grouping.baseline || std::isnan(verdicts[g].difference.value)) continue;
+    const bool same_family = input.grouping.groups[g].family == 0;  // the baseline's
+    if (same_family || std::isnan(verdicts[g].difference.value)) continue;
     std::size_t& now = best[input.grouping.groups[g].family];
     if (now == verdicts.size() || verdicts[g].loss.mean < verdicts[now].loss.mean) now = g;
   }
@@ -172,16 +176,17 @@ ReportSection verdict_section(const SectionInput& input) {
 }
 
 std::vector<std::size_t> representatives(const SectionInput& input) {
-  const auto loss_of = [&](std::size_t r) {
-    const RunNumbers numbers = numbers_of(input.runs[r]);
-    return std::isnan(numbers.validation_loss) ? numbers.training_loss : numbers.validation_loss;
-  };
+  std::vector<double> losses;
+  for (const ReportRun& run : input.runs) {
+    const double validation = last_of(run.of(metric::kValidationLoss));
+    losses.push_back(std::isnan(validation) ? training_loss(run) : validation);
+  }
   std::vector<std::size_t> chosen(input.grouping.families.size(), input.runs.size());
   for (std::size_t r = 0; r < input.runs.size(); ++r) {
     std::size_t& now = chosen[input.group_of(r).family];
     const bool better =
         now == input.runs.size() ||
-        (input.runs[r].status != ReportRun::Status::diverged && !(loss_of(r) >= loss_of(now)));
+        (input.runs[r].status != ReportRun::Status::diverged && !(losses[r] >= losses[now]));
     if (better) now = r;
   }
   return chosen;

@@ -27,13 +27,12 @@ Spread spread_of(std::span<const double> values) {
 Difference compare(const Spread& a, const Spread& b) {
   Difference difference{.value = a.mean - b.mean};
   if (a.count < 2 || b.count < 2) return difference;
-  const double of_a = a.standard_error * a.standard_error;
-  const double of_b = b.standard_error * b.standard_error;
-  difference.standard_error = std::sqrt(of_a + of_b);
-  const double below = of_a * of_a / static_cast<double>(a.count - 1) +
-                       of_b * of_b / static_cast<double>(b.count - 1);
-  // Without any spread the degrees of freedom are 0 / 0, and the limit is 0 whatever they are.
-  const double degrees = below > 0 ? (of_a + of_b) * (of_a + of_b) / below : 1;
+  const auto na = static_cast<double>(a.count), nb = static_cast<double>(b.count);
+  const double degrees = na + nb - 2;
+  const double variance = (na * (na - 1) * a.standard_error * a.standard_error +
+                           nb * (nb - 1) * b.standard_error * b.standard_error) /
+                          degrees;
+  difference.standard_error = std::sqrt(variance * (1 / na + 1 / nb));
   difference.limit = student_t975(degrees) * difference.standard_error;
   difference.verdict = std::abs(difference.value) > difference.limit
                            ? Difference::Verdict::distinguishable
@@ -48,7 +47,7 @@ double student_t975(double degrees) {
       {20, 2.086}, {30, 2.042}, {60, 2.000}, {120, 1.980}};
   double t = kTable[0].second;
   for (const auto& [from, quantile] : kTable) {
-    if (degrees + 1e-9 >= from) t = quantile;
+    if (degrees >= from) t = quantile;
   }
   return t;
 }

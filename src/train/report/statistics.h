@@ -17,9 +17,9 @@ struct Spread {
 };
 Spread spread_of(std::span<const double> values);
 
-/// The difference of two means, by Welch's t test (unequal variances) at 5 %, two-sided: it can be
-/// told from 0 if it is farther from it than `limit`, which is t(0.975, nu) standard errors of the
-/// difference. nu, by Welch and Satterthwaite, is rounded down.
+/// The difference of two means, by Student's t test at 5 %, two-sided, with the spread of both
+/// sides taken together (a seed moves either alike): it can be told from 0 if it is farther from it
+/// than `limit`, which is t(0.975, na + nb - 2) standard errors of the difference.
 struct Difference {
   enum class Verdict {
     unknown,              ///< a side has fewer than two values: nothing is known of their spread

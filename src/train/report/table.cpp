@@ -31,10 +31,21 @@ std::string csv_text(const Table::Column& column, const TableCell& cell) {
   return cell.number && std::isfinite(*cell.number) ? fmt::format("{}", *cell.number) : "";
 }
 
+std::string count_text(double value) {
+  constexpr const char* kUnits[] = {"", "k", "M", "G", "T"};
+  std::size_t unit = 0;
+  while (std::abs(value) >= 999.95 && unit + 1 < std::size(kUnits)) {
+    value /= 1000;
+    ++unit;
+  }
+  return fmt::format("{:.4g}{}", value, kUnits[unit]);
+}
+
 }  // namespace
 
 TableCell number_cell(double value, const char* format) {
   if (!std::isfinite(value)) return {"-", value};
+  if (*format == '\0') return {count_text(value), value};
   return {fmt::format(fmt::runtime(format), value), value};
 }
 
@@ -90,6 +101,7 @@ nlohmann::ordered_json json(const Table& table) {
 }
 
 std::string html(const Table& table) {
+  constexpr std::size_t kLongText = 40;  // may be broken into lines
   std::string text = fmt::format(
       "<div class=\"table\"><table id=\"table-{}\">\n<caption>{}</caption>\n<thead><tr>",
       escape_html(table.id), escape_html(table.title));
@@ -102,9 +114,13 @@ std::string html(const Table& table) {
     text +=
         table.families.empty() ? "<tr>" : fmt::format("<tr data-family=\"{}\">", table.families[r]);
     for (std::size_t c = 0; c < table.columns.size(); ++c) {
-      const char* tag = c == 0 ? "th scope=\"row\"" : "td";
-      text += fmt::format("<{}{}>{}</{}>", tag, table.columns[c].text ? " class=\"text\"" : "",
-                          escape_html(table.rows[r][c].text), c == 0 ? "th" : "td");
+      const std::string& content = table.rows[r][c].text;
+      const char* tag = c == 0 ? "th" : "td";
+      const char* style = !table.columns[c].text       ? ""
+                          : content.size() > kLongText ? " class=\"text long\""
+                                                       : " class=\"text\"";
+      text += fmt::format("<{0}{1}{2}>{3}</{0}>", tag, c == 0 ? " scope=\"row\"" : "", style,
+                          escape_html(content));
     }
     text += "</tr>\n";
   }

@@ -14,7 +14,8 @@ struct TableCell {
   std::optional<double> number = {};
 };
 
-/// "-" if it is not finite; else as fmt's `format` says, such as "{:.4f}".
+/// "-" if it is not finite; else as fmt's `format` says, such as "{:.4f}"; an empty one stands for
+/// counts: 307.2k, 4.096M, 3.02T.
 TableCell number_cell(double value, const char* format);
 
 struct Table {

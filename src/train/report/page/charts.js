@@ -5,7 +5,7 @@
 const report = JSON.parse(document.getElementById("data").textContent);
 const hidden = new Set();  // groups that legends have switched off
 const charts = [];         // {chart, spec, legend}
-const mostEntries = 12;    // of a legend, before it lists families of variants instead
+const mostEntries = 8;     // of a legend, before it lists families of variants instead
 
 const cssColor = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -68,6 +68,7 @@ function axis(label, logarithmic, extra) {
     type: logarithmic ? "logarithmic" : "linear",
     title: { display: true, text: label },
     ticks: {
+      includeBounds: false,
       maxRotation: 0,
       autoSkipPadding: 12,
       callback: logarithmic ? formatLogTick : formatTick,
@@ -169,11 +170,18 @@ function enlargeByDragging(chart, plot) {
       [scale.getValueForPixel(low), scale.getValueForPixel(high)];
     chart.update("none");
   });
+  const { min, max } = chart.options.scales.x;
   canvas.addEventListener("dblclick", () => {
-    delete chart.options.scales.x.min;
-    delete chart.options.scales.x.max;
+    Object.assign(chart.options.scales.x, { min, max });
     chart.update("none");
   });
+}
+
+// Lines begin and end at the edges of a chart; axes have round numbers all the same.
+function rangeOf(spec) {
+  const low = Math.min(...spec.lines.map((line) => line.x[0]));
+  const high = Math.max(...spec.lines.map((line) => line.x[line.x.length - 1]));
+  return low < high ? { min: low, max: high } : {};
 }
 
 function drawChart(figure, spec) {
@@ -206,7 +214,7 @@ function drawChart(figure, spec) {
         },
       },
       scales: {
-        x: axis(spec.xLabel, spec.logX, spec.xLabel === "layer" ? { ticks: { precision: 0 } } : {}),
+        x: axis(spec.xLabel, spec.logX, spec.logX ? {} : rangeOf(spec)),
         y: axis(spec.yLabel, spec.logY, { min: spec.yMin, max: spec.yMax }),
       },
     },
