@@ -56,11 +56,8 @@ const char* name_of(HeatMap::Scale scale) {
 }
 
 Json json_of(const Chart& chart) {
-  Json json = {{"title", chart.title},
-               {"xLabel", chart.x_label},
-               {"yLabel", chart.y_label},
-               {"logX", chart.log_x},
-               {"logY", chart.log_y}};
+  Json json = {{"title", chart.title}, {"xLabel", chart.x_label}, {"yLabel", chart.y_label},
+               {"logX", chart.log_x},  {"logY", chart.log_y},     {"byFamily", chart.by_family}};
   if (chart.y_min) json["yMin"] = rounded(*chart.y_min);
   if (chart.y_max) json["yMax"] = rounded(*chart.y_max);
   json["lines"] = Json::array();

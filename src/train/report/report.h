@@ -25,6 +25,7 @@ struct ChartLine {
 struct Chart {
   std::string title, x_label, y_label;
   bool log_x = false, log_y = false;
+  bool by_family = false;  ///< lines are of families, whatever their groups
   std::optional<double> y_min = {}, y_max = {};
   std::vector<ChartLine> lines = {};
 };

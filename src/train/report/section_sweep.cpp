@@ -23,7 +23,8 @@ Chart loss_over_rates(const SectionInput& input, const SweepFile& sweep) {
   Chart chart{.title = sweep.name,
               .x_label = "learning rate",
               .y_label = "validation loss (nats)",
-              .log_x = true};
+              .log_x = true,
+              .by_family = true};
   std::map<std::string, std::map<double, std::vector<double>>> finished;
   std::map<std::string, Series> diverged;
   for (const SweepPoint& point : sweep.points) {
@@ -88,9 +89,16 @@ Table variant_table(const SweepFile& sweep) {
 ReportSection sweep_section(const SectionInput& input) {
   ReportSection section{.id = "sweep", .title = "Learning rates"};
   for (const SweepFile& sweep : input.sweeps) {
-    Chart chart = loss_over_rates(input, sweep);
-    if (!chart.lines.empty()) section.charts.push_back(std::move(chart));
     if (!sweep.variants.empty()) section.tables.push_back(variant_table(sweep));
+    Chart chart = loss_over_rates(input, sweep), finished = chart;
+    if (chart.lines.empty()) continue;
+    // Beside the losses of runs that diverged, others look alike.
+    const auto diverged = std::erase_if(finished.lines, [](const ChartLine& line) {
+      return line.style == ChartLine::Style::crosses;
+    });
+    finished.title += ", those that finished";
+    section.charts.push_back(std::move(chart));
+    if (diverged > 0 && !finished.lines.empty()) section.charts.push_back(std::move(finished));
   }
   if (section.charts.empty() && section.tables.empty()) {
     section.absent = "No sweep with points that have finished is among the runs.";

@@ -10,7 +10,8 @@ namespace hg {
 namespace {
 
 constexpr const char* kNote =
-    "Mean over seeds, ± standard error where there are two or more. A difference can be told from "
+    "Mean over seeds, ± standard error (SE) where there are two or more. A difference can be told "
+    "from "
     "chance if it is larger than t(0.975, n1 + n2 - 2) times its standard error (Student's t test "
     "at "
     "5 %, spreads of both sides pooled); with fewer than two seeds on a side nothing can be told. "
@@ -56,13 +57,11 @@ bool is_verdict_number(const RunNumber& number) {
 Table group_table(const SectionInput& input, const std::vector<RunNumbers>& numbers,
                   const std::vector<GroupVerdict>& verdicts) {
   Table table{.id = "verdict", .title = "Variants", .columns = {}, .note = kNote};
-  table.columns = {{"variant", "variant", true},
-                   {"seeds", "seeds", true},
-                   {"loss", "validation loss"},
-                   {"standard_error", "standard error"},
-                   {"difference", "difference"},
-                   {"difference_standard_error", "standard error of the difference"},
-                   {"verdict", "verdict", true}};
+  table.columns = {
+      {"variant", "variant", true}, {"seeds", "seeds", true},
+      {"loss", "validation loss"},  {"standard_error", "SE"},
+      {"difference", "difference"}, {"difference_standard_error", "SE of the difference"},
+      {"verdict", "verdict", true}};
   if (std::ranges::none_of(verdicts, &GroupVerdict::on_validation))
     table.columns[2].name = "training loss";
   std::vector<RunNumber> shown;

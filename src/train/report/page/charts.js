@@ -5,7 +5,6 @@
 const report = JSON.parse(document.getElementById("data").textContent);
 const hidden = new Set();  // groups that legends have switched off
 const charts = [];         // {chart, spec, legend}
-const mostEntries = 8;     // of a legend, before it lists families of variants instead
 
 const cssColor = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -16,9 +15,9 @@ function withAlpha(color, alpha) {
   return color + Math.round(alpha * 255).toString(16).padStart(2, "0");
 }
 
-function lineColor(line) {
+function lineColor(line, byFamily) {
   const group = report.groups[line.group];
-  const strength = line.style === "faint" ? 0.55 : 1 - 0.6 * group.shade;
+  const strength = line.style === "faint" ? 0.55 : byFamily ? 1 : 1 - 0.6 * group.shade;
   return withAlpha(cssColor(familyVariable(group.family)), strength);
 }
 
@@ -26,7 +25,7 @@ function formatNumber(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1e6) return value.toExponential(2).replace("e+", "e");
-  if (size < 1e-3) return value.toExponential(1);
+  if (size < 1e-3) return String(Number(value.toPrecision(2)).toExponential());
   return String(Number(value.toPrecision(5)));
 }
 
@@ -45,14 +44,14 @@ function formatLogTick(value, index, ticks) {
 }
 
 function datasetOf(line) {
-  const color = lineColor(line);
+  const color = lineColor(line, false);
   const marks = line.style === "points" || line.style === "crosses";
   return {
     label: line.name,
     data: line.x.map((x, i) => ({ x, y: line.y[i] === null ? NaN : line.y[i] })),
     borderColor: color,
     backgroundColor: color,
-    borderWidth: marks ? 1.5 : line.style === "faint" ? 0.7 : 1.4,
+    borderWidth: marks ? 1.5 : line.style === "faint" ? 0.7 : line.x.length > 600 ? 1 : 1.4,
     borderDash: line.style === "dashed" ? [4, 3] : [],
     borderJoinStyle: "round",
     showLine: !marks,
@@ -70,6 +69,7 @@ function axis(label, logarithmic, extra) {
     ticks: {
       includeBounds: false,
       maxRotation: 0,
+      precision: label === "layer" ? 0 : undefined,
       autoSkipPadding: 12,
       callback: logarithmic ? formatLogTick : formatTick,
     },
@@ -81,7 +81,7 @@ function axis(label, logarithmic, extra) {
 function paint(entry) {
   const { chart, spec, legend } = entry;
   spec.lines.forEach((line, i) => {
-    const color = lineColor(line);
+    const color = lineColor(line, spec.byFamily);
     Object.assign(chart.data.datasets[i], { borderColor: color, backgroundColor: color });
   });
   for (const scale of [chart.options.scales.x, chart.options.scales.y]) {
@@ -101,14 +101,15 @@ function paint(entry) {
 
 function legendEntries(spec) {
   const groups = [...new Set(spec.lines.map((line) => line.group))];
-  if (groups.length <= mostEntries) {
+  // In a sweep a variant has a group for each learning rate.
+  if (!spec.byFamily && report.families.length === report.groups.length) {
     return groups.map((group) => ({
       name: report.groups[group].name, family: report.groups[group].family, groups: [group] }));
   }
   const families = [...new Set(groups.map((group) => report.groups[group].family))];
   return families.map((family) => ({
     name: report.families[family], family,
-    groups: groups.filter((group) => report.groups[group].family === family) }));
+    groups: report.groups.flatMap((group, i) => group.family === family ? [i] : []) }));
 }
 
 function toggle(groups) {
@@ -181,7 +182,8 @@ function enlargeByDragging(chart, plot) {
 function rangeOf(spec) {
   const low = Math.min(...spec.lines.map((line) => line.x[0]));
   const high = Math.max(...spec.lines.map((line) => line.x[line.x.length - 1]));
-  return low < high ? { min: low, max: high } : {};
+  if (!(low < high)) return {};
+  return spec.logX ? { min: low / 1.25, max: high * 1.25 } : { min: low, max: high };
 }
 
 function drawChart(figure, spec) {
@@ -214,7 +216,7 @@ function drawChart(figure, spec) {
         },
       },
       scales: {
-        x: axis(spec.xLabel, spec.logX, spec.logX ? {} : rangeOf(spec)),
+        x: axis(spec.xLabel, spec.logX, rangeOf(spec)),
         y: axis(spec.yLabel, spec.logY, { min: spec.yMin, max: spec.yMax }),
       },
     },
