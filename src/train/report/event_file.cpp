@@ -189,7 +189,9 @@ ReportRun read_event_run(const fs::path& path, const std::optional<std::string>&
   ReportRun run;
   run.path = path;
   const fs::path whole = fs::weakly_canonical(path);
-  run.name = (is_event_file(whole) ? whole.parent_path() : whole).filename().string();
+  fs::path folder = is_event_file(whole) ? whole.parent_path() : whole;
+  if (folder.filename() == "tensorboard") folder = folder.parent_path();  // a run's own
+  run.name = folder.filename().string();
   run.source = "TensorBoard";
   run.remarks = std::move(scalars.remarks);
   run.remarks.push_back("read from TensorBoard's files: on which data it was trained is unknown");

@@ -62,8 +62,11 @@ Table group_table(const SectionInput& input, const std::vector<RunNumbers>& numb
       {"loss", "validation loss"},  {"standard_error", "SE"},
       {"difference", "difference"}, {"difference_standard_error", "SE of the difference"},
       {"verdict", "verdict", true}};
-  if (std::ranges::none_of(verdicts, &GroupVerdict::on_validation))
-    table.columns[2].name = "training loss";
+  const auto validated = [&](const GroupVerdict& verdict) {
+    return spread_over(verdict, numbers, &RunNumbers::validation_loss).count > 0;
+  };
+  const bool any_validated = std::ranges::any_of(verdicts, validated);
+  if (!any_validated) table.columns[2].name = "training loss";
   std::vector<RunNumber> shown;
   for (const RunNumber& number : run_numbers()) {
     const bool known = std::ranges::any_of(verdicts, [&](const GroupVerdict& verdict) {
@@ -75,10 +78,13 @@ Table group_table(const SectionInput& input, const std::vector<RunNumbers>& numb
   }
   for (std::size_t g = 0; g < verdicts.size(); ++g) {
     const GroupVerdict& verdict = verdicts[g];
+    const Spread loss =
+        spread_over(verdict, numbers,
+                    any_validated ? &RunNumbers::validation_loss : &RunNumbers::training_loss);
     std::vector<TableCell> row = {{input.grouping.groups[g].name},
                                   {seeds_text(input.grouping.groups[g], verdict)},
-                                  number_cell(verdict.loss.mean, "{:.4f}"),
-                                  number_cell(verdict.loss.standard_error, "{:.4f}"),
+                                  number_cell(loss.mean, "{:.4f}"),
+                                  number_cell(loss.standard_error, "{:.4f}"),
                                   number_cell(verdict.difference.value, "{:+.4f}"),
                                   number_cell(verdict.difference.standard_error, "{:.4f}"),
                                   {verdict.words}};

@@ -92,6 +92,12 @@ void place_in_sweep(ReportRun& run, const Source& source) {
     run.remarks.push_back(status + (reason.empty() ? "" : ": " + reason));
 }
 
+/// Errors begin with the file, which need not be said twice.
+ReportProblem problem_with(const std::string& what, const std::string& error) {
+  const bool twice = error.starts_with(what + ": ");
+  return {what, twice ? error.substr(what.size() + 2) : error};
+}
+
 void make_names_unique(std::vector<ReportRun>& runs) {
   const auto names = [&] {
     std::map<std::string, int> counts;
@@ -134,7 +140,7 @@ ReportSources read_report_sources(const std::vector<fs::path>& paths, const Read
       if (inside.empty()) inside.push_back(path);
       for (fs::path& run : inside) sources.push_back({std::move(run)});
     } catch (const std::exception& error) {
-      result.problems.push_back({path.string(), error.what()});
+      result.problems.push_back(problem_with(path.string(), error.what()));
     }
   }
   std::vector<std::optional<ReportRun>> runs(sources.size());
@@ -152,7 +158,8 @@ ReportSources read_report_sources(const std::vector<fs::path>& paths, const Read
     if (runs[i]) {
       result.runs.push_back(std::move(*runs[i]));
     } else {
-      result.problems.push_back({sources[i].name.value_or(sources[i].path.string()), reasons[i]});
+      result.problems.push_back(
+          problem_with(sources[i].name.value_or(sources[i].path.string()), reasons[i]));
     }
   }
   make_names_unique(result.runs);

@@ -73,19 +73,16 @@ void compare_with(const GroupVerdict& baseline, const std::vector<RunNumbers>& n
     group.words = "of another length";
     return;
   }
-  const auto of = [&](const GroupVerdict& g, double RunNumbers::*value) {
+  const auto value_of = [&](const GroupVerdict& g, double RunNumbers::*value) {
     return spread_over(g, numbers, value);
   };
-  const Spread own = of(group, &RunNumbers::validation_loss);
-  const Spread other = of(baseline, &RunNumbers::validation_loss);
-  if (own.count > 0 && other.count > 0) {
-    group.difference = compare(own, other);
-  } else {
-    group.difference =
-        compare(of(group, &RunNumbers::training_loss), of(baseline, &RunNumbers::training_loss));
-  }
-  group.on_validation = own.count > 0 && other.count > 0;
+  const Spread other = value_of(baseline, &RunNumbers::validation_loss);
+  group.on_validation = group.on_validation && other.count > 0;
+  if (!group.on_validation) group.loss = value_of(group, &RunNumbers::training_loss);
+  group.difference = compare(
+      group.loss, group.on_validation ? other : value_of(baseline, &RunNumbers::training_loss));
   group.words = words_of(group.difference);
+  if (!group.on_validation && baseline.on_validation) group.words += " (training loss)";
 }
 
 }  // namespace

@@ -129,6 +129,8 @@ TEST(Verdict, FallsBackToTheTrainingLoss) {
   const auto verdicts = judge(runs);
   EXPECT_FALSE(verdicts[1].on_validation);
   EXPECT_EQ(verdicts[1].difference.value, -0.5);
+  EXPECT_EQ(verdicts[1].loss.mean, 2.5);
+  EXPECT_EQ(verdicts[1].words, "lower; too few seeds to tell (training loss)");
 }
 
 }  // namespace
