@@ -15,6 +15,7 @@ void add_bench(CLI::App& app);
 void add_spikes(CLI::App& app);
 void add_sweep(CLI::App& app);
 void add_replay(CLI::App& app);
+void add_report(CLI::App& app);
 void add_inspect_attention(CLI::App& app);
 void add_inspect_experts(CLI::App& app);
 void add_probe(CLI::App& app);

@@ -44,6 +44,7 @@ int main(int argc, char** argv) {
   hg::tools::add_spikes(app);
   hg::tools::add_sweep(app);
   hg::tools::add_replay(app);
+  hg::tools::add_report(app);
   hg::tools::add_doctor(app);
   hg::tools::add_selftest(app);
   try {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "core/check.h"
 
@@ -75,11 +76,17 @@ double MovingMedian::median() const { return median_of_sorted(sorted_); }
 
 double MovingMedian::mad() const {
   const double center = median();
-  std::vector<double> deviations;
-  deviations.reserve(sorted_.size());
-  for (const double value : sorted_) deviations.push_back(std::abs(value - center));
-  std::ranges::sort(deviations);
-  return median_of_sorted(deviations);
+  // To either side of the median deviations grow: merging both sides sorts them, and half is
+  // enough.
+  auto above = std::ranges::lower_bound(sorted_, center);
+  auto below = above;
+  double last = 0, before = 0;
+  for (std::size_t taken = 0; taken <= sorted_.size() / 2; ++taken) {
+    const bool take_below = above == sorted_.end() ||
+                            (below != sorted_.begin() && center - below[-1] < *above - center);
+    before = std::exchange(last, take_below ? center - *--below : *above++ - center);
+  }
+  return sorted_.size() % 2 == 1 ? last : (before + last) / 2;
 }
 
 double MovingMedian::z(double x, double least_deviation) const {
