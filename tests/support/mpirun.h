@@ -14,6 +14,11 @@ inline constexpr const char* kMpirun =
     "ASAN_OPTIONS=detect_leaks=0 timeout -s KILL 60 mpirun --allow-run-as-root --oversubscribe "
     "--bind-to none";
 
+/// For what may take longer: a quarter of an hour.
+inline constexpr const char* kPatientMpirun =
+    "ASAN_OPTIONS=detect_leaks=0 timeout -s KILL 900 mpirun --allow-run-as-root --oversubscribe "
+    "--bind-to none";
+
 /// Skips the test where there are no MPI processes to be had.
 inline void need_mpirun() {
 #if defined(HEADGATE_STD_THREADS)
