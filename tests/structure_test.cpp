@@ -68,6 +68,30 @@ TEST(Structure, EveryFolderOfSourceHasItsRule) {
   }
 }
 
+// Two types of one name in one namespace link, and then run each other's inline functions.
+TEST(Structure, TypesOfHeadersHaveNamesOfTheirOwn) {
+  std::map<std::string, std::string> where;
+  for (const auto& entry : fs::recursive_directory_iterator(kRoot / "src")) {
+    const std::string path = entry.path().string();
+    // Kernels have namespaces of their own: one per instruction set, and one for GPUs.
+    const bool kernels =
+        path.find("/ops/cpu/") != std::string::npos || path.find("/ops/cuda/") != std::string::npos;
+    if (entry.path().extension() != ".h" || kernels) continue;
+    std::ifstream file(path);
+    for (std::string line; std::getline(file, line);) {
+      const bool type = line.starts_with("struct ") || line.starts_with("class ");
+      if (!type || line.find('{') == std::string::npos) continue;
+      const std::size_t begin = line.find(' ') + 1;
+      const std::string name = line.substr(begin, line.find_first_of(" {:<", begin) - begin);
+      const auto [other, first] = where.emplace(name, path);
+      // A specialisation is no second type.
+      EXPECT_TRUE(first || line.find('<') != std::string::npos)
+          << name << " is defined in " << other->second << " and in " << path;
+    }
+  }
+  EXPECT_GT(where.size(), 100U);
+}
+
 TEST(Structure, NoFileIsLongerThan500Lines) {
   const std::set<std::string> text = {".h", ".cpp", ".cu", ".py", ".sh", ".cmake", ".txt", ""};
   int seen = 0;

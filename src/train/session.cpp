@@ -110,15 +110,18 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   const StepPlan plan = plan_step(config, cpu, mesh);
   log_plan(plan, compute_dtype(config.training.precision, cpu, config.training.device), cpu);
   const auto run = make_training_model(config, cpu, plan, mesh, gpu);
+  Loader loader(train_file, loader_options(config, mesh, 0));
+  // What any rank finds wrong with its input leaves no folder behind.
+  if (mesh.host != nullptr) mesh.host->barrier("all ranks are ready");
   const RunFolder folder(options.folder, mesh.host);
   const Fingerprints fingerprints =
       fingerprints_of(train_file, validation_file ? &*validation_file : nullptr, *tokenizer);
   Start start = start_run(config, folder, fingerprints, *run);
   const TrainState& state = start.state;
 
-  Loader loader(train_file, loader_options(config, mesh, state.samples));
+  loader.seek(state.samples);
   // From here on rank 0 writes what others have looked at.
-  if (mesh.host != nullptr) mesh.host->barrier("all ranks are ready");
+  if (mesh.host != nullptr) mesh.host->barrier("all ranks have begun");
   Progress progress("train", "steps", config.training.steps, writes ? options.console : nullptr,
                     state.step);
   Sinks sinks;

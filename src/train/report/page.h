@@ -7,8 +7,8 @@
 
 namespace hg {
 
-/// One file with its style, scripts, charting library (Chart.js) and data inside; it loads nothing
-/// from anywhere. Text of runs is escaped wherever it stands.
+/// One file with its style, scripts, charting library (Chart.js) and data inside; it loads
+/// nothing from anywhere. Text of runs is escaped wherever it stands.
 std::string html_page(const Report& report);
 
 /// Findings and tables of all sections, and what was left out.

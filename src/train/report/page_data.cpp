@@ -55,7 +55,7 @@ const char* name_of(HeatMap::Scale scale) {
   return "";
 }
 
-Json json_of(const Chart& chart) {
+Json json_of(const PageChart& chart) {
   Json json = {{"title", chart.title}, {"xLabel", chart.x_label}, {"yLabel", chart.y_label},
                {"logX", chart.log_x},  {"logY", chart.log_y},     {"byFamily", chart.by_family}};
   if (chart.y_min) json["yMin"] = rounded(*chart.y_min);

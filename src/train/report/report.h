@@ -22,7 +22,7 @@ struct ChartLine {
   Series points = {};  ///< NaN interrupts the line
 };
 
-struct Chart {
+struct PageChart {
   std::string title, x_label, y_label;
   bool log_x = false, log_y = false;
   bool by_family = false;  ///< lines are of families, whatever their groups
@@ -60,7 +60,7 @@ struct ReportSection {
   std::string absent = {};                 ///< why nothing is shown; then there is nothing else
   std::vector<std::string> findings = {};  ///< sentences
   std::vector<Table> tables = {};
-  std::vector<Chart> charts = {};
+  std::vector<PageChart> charts = {};
   std::vector<HeatMap> maps = {};
   std::vector<Picture> pictures = {};
   std::vector<Attachment> attachments = {};

@@ -28,7 +28,8 @@ Steps steps_of(const SectionInput& input, std::string_view metric) {
 }
 
 /// A line for each run that has the metric: `make` of its series.
-Chart lines_of(const SectionInput& input, std::string_view metric, Chart chart, auto&& make) {
+PageChart lines_of(const SectionInput& input, std::string_view metric, PageChart chart,
+                   auto&& make) {
   chart.x_label = "step";
   for (std::size_t r = 0; r < input.runs.size(); ++r) {
     const Series& series = input.runs[r].of(metric);
@@ -41,9 +42,9 @@ Chart lines_of(const SectionInput& input, std::string_view metric, Chart chart, 
 
 /// The loss in the second half, its height set by all but the highest 2 % of the points: spikes go
 /// out of the frame, and differences show.
-Chart second_half(const SectionInput& input, const Steps& steps) {
+PageChart second_half(const SectionInput& input, const Steps& steps) {
   const double middle = (steps.first + steps.last) / 2;
-  Chart chart =
+  PageChart chart =
       lines_of(input, metric::kLoss,
                {.title = "Second half, enlarged", .x_label = "", .y_label = "loss (nats)"},
                [&](const Series& series) {
@@ -64,8 +65,8 @@ Chart second_half(const SectionInput& input, const Steps& steps) {
   return chart;
 }
 
-Chart raw_loss(const SectionInput& input, const Steps& steps) {
-  Chart chart = lines_of(
+PageChart raw_loss(const SectionInput& input, const Steps& steps) {
+  PageChart chart = lines_of(
       input, metric::kLoss,
       {.title = "Every step, spikes marked", .x_label = "", .y_label = "loss (nats)"},
       [&](const Series& series) { return downsample(series, steps.first, steps.last, kBuckets); });
@@ -94,11 +95,11 @@ std::optional<Series> group_medians(const SectionInput& input, std::size_t group
   return medians.empty() ? std::nullopt : std::optional(mean_of(medians));
 }
 
-Chart differences(const SectionInput& input, const Steps& steps) {
+PageChart differences(const SectionInput& input, const Steps& steps) {
   const std::size_t baseline = input.grouping.baseline;
-  Chart chart{.title = fmt::format("Difference to {}", input.grouping.groups[baseline].name),
-              .x_label = "step",
-              .y_label = "difference of the loss (nats)"};
+  PageChart chart{.title = fmt::format("Difference to {}", input.grouping.groups[baseline].name),
+                  .x_label = "step",
+                  .y_label = "difference of the loss (nats)"};
   const auto bins = std::min(kBins, static_cast<std::size_t>((steps.last - steps.first) / 5) + 1);
   const auto reference = group_medians(input, baseline, steps, bins);
   if (!reference) return chart;
@@ -127,8 +128,8 @@ const char* name_of(SpikeEvent::Kind kind) {
 
 }  // namespace
 
-Chart metric_chart(const SectionInput& input, std::string_view metric, std::string title,
-                   std::string y_label, double scale) {
+PageChart metric_chart(const SectionInput& input, std::string_view metric, std::string title,
+                       std::string y_label, double scale) {
   const Steps steps = steps_of(input, metric);
   return lines_of(input, metric,
                   {.title = std::move(title), .x_label = "", .y_label = std::move(y_label)},
@@ -157,7 +158,7 @@ ReportSection loss_section(const SectionInput& input) {
   section.charts.push_back(second_half(input, steps));
   if (input.grouping.groups.size() > 1) section.charts.push_back(differences(input, steps));
   section.charts.push_back(raw_loss(input, steps));
-  Chart validation = metric_chart(input, metric::kValidationLoss, "Validation", "loss (nats)");
+  PageChart validation = metric_chart(input, metric::kValidationLoss, "Validation", "loss (nats)");
   if (!validation.lines.empty()) section.charts.push_back(std::move(validation));
   return section;
 }
@@ -222,7 +223,7 @@ ReportSection spike_section(const SectionInput& input) {
 
 ReportSection gradient_section(const SectionInput& input) {
   ReportSection section{.id = "gradients", .title = "Gradient norm"};
-  Chart norm = metric_chart(input, metric::kGradNorm, "Before clipping", "gradient norm");
+  PageChart norm = metric_chart(input, metric::kGradNorm, "Before clipping", "gradient norm");
   if (norm.lines.empty()) {
     section.absent = "No run has gradient norms.";
     return section;
@@ -232,7 +233,7 @@ ReportSection gradient_section(const SectionInput& input) {
       "steps, how many were clipped.";
   norm.log_y = true;
   section.charts.push_back(std::move(norm));
-  Chart clipped = metric_chart(input, metric::kClipRate, "Clipped", "clipped steps (%)");
+  PageChart clipped = metric_chart(input, metric::kClipRate, "Clipped", "clipped steps (%)");
   clipped.y_min = 0;
   clipped.y_max = 100;
   if (!clipped.lines.empty()) section.charts.push_back(std::move(clipped));
@@ -243,10 +244,10 @@ ReportSection throughput_section(const SectionInput& input) {
   ReportSection section{.id = "throughput", .title = "Throughput"};
   const auto medians = [&](const char* metric, const char* title, const char* label) {
     const Steps steps = steps_of(input, metric);
-    Chart chart = lines_of(input, metric, {.title = title, .x_label = "", .y_label = label},
-                           [&](const Series& series) {
-                             return binned_medians(series, steps.first, steps.last, kBins);
-                           });
+    PageChart chart = lines_of(input, metric, {.title = title, .x_label = "", .y_label = label},
+                               [&](const Series& series) {
+                                 return binned_medians(series, steps.first, steps.last, kBins);
+                               });
     chart.y_min = 0;
     if (!chart.lines.empty()) section.charts.push_back(std::move(chart));
   };

@@ -12,9 +12,9 @@ namespace {
 constexpr std::size_t kLooks = 10;
 
 /// A line for each run over its layers: of METRIC/layers.N the mean of the last ten looks.
-Chart layer_chart(const SectionInput& input, const std::string& metric, std::string title,
-                  std::string y_label, double scale = 1) {
-  Chart chart{.title = std::move(title), .x_label = "layer", .y_label = std::move(y_label)};
+PageChart layer_chart(const SectionInput& input, const std::string& metric, std::string title,
+                      std::string y_label, double scale = 1) {
+  PageChart chart{.title = std::move(title), .x_label = "layer", .y_label = std::move(y_label)};
   const std::string prefix = metric + "/layers.";
   for (std::size_t r = 0; r < input.runs.size(); ++r) {
     ChartLine line{.name = input.runs[r].name, .group = input.grouping.group_of[r]};
@@ -29,7 +29,7 @@ Chart layer_chart(const SectionInput& input, const std::string& metric, std::str
   return chart;
 }
 
-void add_chart(ReportSection& section, Chart chart) {
+void add_chart(ReportSection& section, PageChart chart) {
   if (!chart.lines.empty()) section.charts.push_back(std::move(chart));
 }
 
@@ -142,7 +142,7 @@ ReportSection attention_section(const SectionInput& input) {
     section.absent = "No run was looked into (metrics.instrument_interval).";
     return section;
   }
-  for (Chart& chart : section.charts) chart.y_min = 0;
+  for (PageChart& chart : section.charts) chart.y_min = 0;
   section.lead =
       "The share of attention that goes to the first token of a document, over all queries "
       "and heads. By layer: the mean of the last ten looks. Maps are of one run for each "
@@ -170,10 +170,10 @@ ReportSection attention_map_section(const SectionInput& input) {
 
 ReportSection gate_section(const SectionInput& input) {
   ReportSection section{.id = "gate", .title = "Gate"};
-  Chart histogram{.title = "Scores, all layers",
-                  .x_label = "gate score",
-                  .y_label = "share of scores (%)",
-                  .log_y = true};
+  PageChart histogram{.title = "Scores, all layers",
+                      .x_label = "gate score",
+                      .y_label = "share of scores (%)",
+                      .log_y = true};
   Table tokens{
       .id = "gate-tokens",
       .title = "Tokens that open and close the gates most",
@@ -191,7 +191,7 @@ ReportSection gate_section(const SectionInput& input) {
     add_tokens(input.runs[r], tokens);
   }
   add_chart(section, std::move(histogram));
-  Chart by_layer = layer_chart(input, metric::kGateMean, "By layer", "mean gate score");
+  PageChart by_layer = layer_chart(input, metric::kGateMean, "By layer", "mean gate score");
   by_layer.y_min = 0;
   add_chart(section, std::move(by_layer));
   add_chart(section, metric_chart(input, metric::kGateMean, "Over training", "mean gate score"));
@@ -222,7 +222,7 @@ ReportSection activation_section(const SectionInput& input) {
     section.absent = "No run was looked into (metrics.instrument_interval).";
     return section;
   }
-  for (Chart& chart : section.charts) chart.log_y = true;
+  for (PageChart& chart : section.charts) chart.log_y = true;
   section.lead =
       "h is the residual stream behind a block; by layer: the mean of the last ten looks.";
   return section;

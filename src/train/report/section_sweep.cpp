@@ -19,15 +19,15 @@ std::size_t group_of_variant(const SectionInput& input, const std::string& varia
 
 double or_unknown(const std::optional<double>& value) { return value.value_or(kNotKnown); }
 
-Chart loss_over_rates(const SectionInput& input, const SweepFile& sweep) {
-  Chart chart{.title = sweep.name,
-              .x_label = "learning rate",
-              .y_label = "validation loss (nats)",
-              .log_x = true,
-              .by_family = true};
+PageChart loss_over_rates(const SectionInput& input, const SweepFile& sweep) {
+  PageChart chart{.title = sweep.name,
+                  .x_label = "learning rate",
+                  .y_label = "validation loss (nats)",
+                  .log_x = true,
+                  .by_family = true};
   std::map<std::string, std::map<double, std::vector<double>>> finished;
   std::map<std::string, Series> diverged;
-  for (const SweepPoint& point : sweep.points) {
+  for (const ReportedPoint& point : sweep.points) {
     if (!point.lr) continue;
     const bool gone = point.status == "diverged";
     if (gone && point.initial_loss) diverged[point.variant].add(*point.lr, *point.initial_loss);
@@ -90,7 +90,7 @@ ReportSection sweep_section(const SectionInput& input) {
   ReportSection section{.id = "sweep", .title = "Learning rates"};
   for (const SweepFile& sweep : input.sweeps) {
     if (!sweep.variants.empty()) section.tables.push_back(variant_table(sweep));
-    Chart chart = loss_over_rates(input, sweep), finished = chart;
+    PageChart chart = loss_over_rates(input, sweep), finished = chart;
     if (chart.lines.empty()) continue;
     // Beside the losses of runs that diverged, others look alike.
     const auto diverged = std::erase_if(finished.lines, [](const ChartLine& line) {

@@ -35,7 +35,7 @@ ReportSection reproduction_section(const SectionInput& input);
 std::vector<std::size_t> representatives(const SectionInput& input);
 
 /// A line for each run that has the metric, downsampled over the steps of all.
-Chart metric_chart(const SectionInput& input, std::string_view metric, std::string title,
-                   std::string y_label, double scale = 1);
+PageChart metric_chart(const SectionInput& input, std::string_view metric, std::string title,
+                       std::string y_label, double scale = 1);
 
 }  // namespace hg

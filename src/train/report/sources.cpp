@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 struct Source {
   fs::path path;
   std::optional<std::string> name = {};
-  const SweepPoint* point = nullptr;
+  const ReportedPoint* point = nullptr;
   std::string sweep = {};
 };
 
@@ -72,7 +72,7 @@ ReportRun read_run(const fs::path& path, const ReadOptions& options) {
 /// is shown.
 void add_sweep(const SweepFile& sweep, std::vector<Source>& sources,
                std::vector<ReportProblem>& problems) {
-  for (const SweepPoint& point : sweep.points) {
+  for (const ReportedPoint& point : sweep.points) {
     if (point.status == "waiting") {
       problems.push_back({point.name, "has not begun"});
     } else if (point.status == "failed" && !is_run_folder(point.run)) {

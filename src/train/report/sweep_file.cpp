@@ -13,16 +13,16 @@ std::optional<double> number_in(const JsonView& view) {
 
 std::string text_in(const JsonView& view) { return view.is_null() ? "" : view.string(); }
 
-SweepPoint read_point(const JsonView& view, const std::filesystem::path& folder) {
+ReportedPoint read_point(const JsonView& view, const std::filesystem::path& folder) {
   constexpr std::int64_t kMostSeed = std::numeric_limits<std::int64_t>::max();
-  SweepPoint point{.name = view["name"].string(),
-                   .run = folder / view["run"].string(),
-                   .variant = text_in(view["variant"]),
-                   .lr = number_in(view["lr"]),
-                   .status = view["status"].string(),
-                   .reason = text_in(view["reason"]),
-                   .initial_loss = number_in(view["initial_loss"]),
-                   .final_validation_loss = number_in(view["final_validation_loss"])};
+  ReportedPoint point{.name = view["name"].string(),
+                      .run = folder / view["run"].string(),
+                      .variant = text_in(view["variant"]),
+                      .lr = number_in(view["lr"]),
+                      .status = view["status"].string(),
+                      .reason = text_in(view["reason"]),
+                      .initial_loss = number_in(view["initial_loss"]),
+                      .final_validation_loss = number_in(view["final_validation_loss"])};
   if (!view["seed"].is_null()) point.seed = view["seed"].integer(0, kMostSeed);
   return point;
 }

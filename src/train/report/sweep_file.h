@@ -8,7 +8,7 @@
 
 namespace hg {
 
-struct SweepPoint {
+struct ReportedPoint {
   std::string name;
   std::filesystem::path run;  ///< as it can be opened
   std::string variant;
@@ -27,7 +27,7 @@ struct SweepVariant {
 
 struct SweepFile {
   std::string name;
-  std::vector<SweepPoint> points = {};
+  std::vector<ReportedPoint> points = {};
   std::vector<SweepVariant> variants = {};
 };
 

@@ -40,8 +40,8 @@ bool is_key(const std::string& name) {
 }
 
 /// The axis's values without their keys' being checked.
-Axis make_axis(const AxisConfig& config, ConfigProblems& problems) {
-  Axis axis{.name = config.key.text, .kind = Axis::Kind::key, .values = {}};
+SweepAxis make_axis(const AxisConfig& config, ConfigProblems& problems) {
+  SweepAxis axis{.name = config.key.text, .kind = SweepAxis::Kind::key, .values = {}};
   const auto add = [&](const ConfigNode& node) {
     const Json value = json_of(node);
     axis.values.push_back(
@@ -54,7 +54,7 @@ Axis make_axis(const AxisConfig& config, ConfigProblems& problems) {
   }
   if (!config.times_best.empty()) axis.name += "/best";
   for (const double factor : config.times_best) {
-    axis.kind = Axis::Kind::times_best;
+    axis.kind = SweepAxis::Kind::times_best;
     axis.values.push_back({.label = fmt::format("x{}", factor),
                            .value = factor,
                            .overrides = {},
@@ -62,7 +62,7 @@ Axis make_axis(const AxisConfig& config, ConfigProblems& problems) {
   }
   if (config.variants.kind == ConfigNode::Kind::null) return axis;
   axis.name = config.name;
-  axis.kind = Axis::Kind::variants;
+  axis.kind = SweepAxis::Kind::variants;
   if (config.variants.kind != ConfigNode::Kind::section || config.variants.children.empty()) {
     problems.add_at(config.variants.place, "axes.variants",
                     fmt::format("found {}, expected bundles of keys by name",
@@ -151,17 +151,17 @@ std::vector<double> log_range(double from, double to, std::int64_t count) {
   return values;
 }
 
-bool Axis::within_variant() const {
+bool SweepAxis::within_variant() const {
   return name == "optimizer.lr" || name == "training.seed" || kind == Kind::times_best;
 }
 
-std::vector<Axis> make_axes(std::span<const AxisConfig> configs, ConfigProblems& problems) {
-  std::vector<Axis> axes;
+std::vector<SweepAxis> make_axes(std::span<const AxisConfig> configs, ConfigProblems& problems) {
+  std::vector<SweepAxis> axes;
   std::set<std::string> names;
   std::map<std::string, std::string> owners;  // of keys: which axis sets them
   for (const AxisConfig& config : configs) {
     axes.push_back(make_axis(config, problems));
-    const Axis& axis = axes.back();
+    const SweepAxis& axis = axes.back();
     if (!names.insert(axis.name).second) {
       problems.add_at(config.key.text.empty() ? config.variants.place : config.key.place, "axes",
                       fmt::format("'{}' is an axis twice", axis.name));
@@ -173,15 +173,15 @@ std::vector<Axis> make_axes(std::span<const AxisConfig> configs, ConfigProblems&
       problems.add_at(place, key,
                       fmt::format("is set by two axes, '{}' and '{}'", owner, axis.name));
     };
-    if (axis.kind != Axis::Kind::variants) own(config.key.text, config.key.place);
-    if (axis.kind == Axis::Kind::key && !is_key(axis.name)) {  // said once, not for each value
+    if (axis.kind != SweepAxis::Kind::variants) own(config.key.text, config.key.place);
+    if (axis.kind == SweepAxis::Kind::key && !is_key(axis.name)) {  // said once, not for each value
       check_override({axis.name, config.key}, problems);
       continue;
     }
     for (const AxisValue& value : axis.values) {
       for (const Override& override : value.overrides) {
         check_override(override, problems);
-        if (axis.kind == Axis::Kind::variants) own(override.key, override.value.place);
+        if (axis.kind == SweepAxis::Kind::variants) own(override.key, override.value.place);
       }
     }
   }

@@ -44,7 +44,7 @@ struct AxisValue {
   double times_best = 0;  ///< factor of the best learning rate, which is then set; 0: none
 };
 
-struct Axis {
+struct SweepAxis {
   enum class Kind { key, variants, times_best };
 
   std::string name;  ///< "optimizer.lr", "variant", "optimizer.lr/best"
@@ -56,6 +56,6 @@ struct Axis {
 };
 
 /// All axes, with their keys checked. Refuses an axis given twice and a key that two axes set.
-std::vector<Axis> make_axes(std::span<const AxisConfig> configs, ConfigProblems& problems);
+std::vector<SweepAxis> make_axes(std::span<const AxisConfig> configs, ConfigProblems& problems);
 
 }  // namespace hg

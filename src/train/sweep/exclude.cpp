@@ -5,23 +5,23 @@
 namespace hg {
 namespace {
 
-std::string names_of(std::span<const Axis> axes) {
+std::string names_of(std::span<const SweepAxis> axes) {
   std::string names;
-  for (const Axis& axis : axes) names += (names.empty() ? "" : ", ") + axis.name;
+  for (const SweepAxis& axis : axes) names += (names.empty() ? "" : ", ") + axis.name;
   return names;
 }
 
 }  // namespace
 
-std::size_t find_axis(std::span<const Axis> axes, std::string_view name) {
-  const auto exact = std::ranges::find(axes, name, &Axis::name);
+std::size_t find_axis(std::span<const SweepAxis> axes, std::string_view name) {
+  const auto exact = std::ranges::find(axes, name, &SweepAxis::name);
   if (exact != axes.end()) return static_cast<std::size_t>(exact - axes.begin());
   const auto last = std::ranges::find_if(
-      axes, [&](const Axis& axis) { return config::name_of(axis.name) == name; });
+      axes, [&](const SweepAxis& axis) { return config::name_of(axis.name) == name; });
   return static_cast<std::size_t>(last - axes.begin());
 }
 
-Exclusions::Exclusions(std::span<const ConfigNode> entries, std::span<const Axis> axes,
+Exclusions::Exclusions(std::span<const ConfigNode> entries, std::span<const SweepAxis> axes,
                        ConfigProblems& problems) {
   for (const ConfigNode& node : entries) {
     if (node.kind != ConfigNode::Kind::section || node.children.empty()) {
@@ -43,8 +43,8 @@ Exclusions::Exclusions(std::span<const ConfigNode> entries, std::span<const Axis
   }
 }
 
-Exclusions::Condition Exclusions::read(const ConfigNode& node, std::size_t axis, const Axis& of,
-                                       ConfigProblems& problems) const {
+Exclusions::Condition Exclusions::read(const ConfigNode& node, std::size_t axis,
+                                       const SweepAxis& of, ConfigProblems& problems) const {
   Condition condition{.axis = axis, .values = {}, .comparison = {}, .limit = 0};
   const auto refuse = [&](const std::string& words) {
     problems.add_at(node.place, "exclude." + node.key, words);

@@ -14,7 +14,7 @@ namespace hg {
 class Exclusions {
  public:
   /// Adds problems for entries that name no axis, or a value that their axis has not.
-  Exclusions(std::span<const ConfigNode> entries, std::span<const Axis> axes,
+  Exclusions(std::span<const ConfigNode> entries, std::span<const SweepAxis> axes,
              ConfigProblems& problems);
 
   /// Whether a point, which has this value on each axis, is left out.
@@ -36,7 +36,7 @@ class Exclusions {
   };
 
   static bool holds(const Condition& condition, const nlohmann::ordered_json& value);
-  Condition read(const ConfigNode& node, std::size_t axis, const Axis& of,
+  Condition read(const ConfigNode& node, std::size_t axis, const SweepAxis& of,
                  ConfigProblems& problems) const;
 
   std::vector<Entry> entries_;
@@ -44,6 +44,6 @@ class Exclusions {
 
 /// The axis of this name, or of a key that ends so: "lr" is "optimizer.lr". Its number, or the
 /// number of axes if there is none.
-std::size_t find_axis(std::span<const Axis> axes, std::string_view name);
+std::size_t find_axis(std::span<const SweepAxis> axes, std::string_view name);
 
 }  // namespace hg

@@ -14,19 +14,20 @@ using Json = nlohmann::ordered_json;
 using Choice = std::vector<const AxisValue*>;  // one value of each axis
 
 /// "elementwise-lr0.003-seed1": bundles by their names, keys in front of their values.
-std::string default_name(std::span<const Axis> axes, const Choice& choice) {
+std::string default_name(std::span<const SweepAxis> axes, const Choice& choice) {
   std::string name;
   for (std::size_t i = 0; i < axes.size(); ++i) {
     if (!name.empty()) name += '-';
-    if (axes[i].kind == Axis::Kind::key) name += config::name_of(axes[i].name);
-    if (axes[i].kind == Axis::Kind::times_best) name += "lr-";
+    if (axes[i].kind == SweepAxis::Kind::key) name += config::name_of(axes[i].name);
+    if (axes[i].kind == SweepAxis::Kind::times_best) name += "lr-";
     name += choice[i]->label;
   }
   return name;
 }
 
 /// `naming` with each {axis} replaced by its label.
-std::string fill_in(const std::string& naming, std::span<const Axis> axes, const Choice& choice) {
+std::string fill_in(const std::string& naming, std::span<const SweepAxis> axes,
+                    const Choice& choice) {
   std::string name;
   for (std::size_t at = 0; at < naming.size();) {
     const std::size_t open = std::min(naming.find('{', at), naming.size());
@@ -46,11 +47,11 @@ std::string fill_in(const std::string& naming, std::span<const Axis> axes, const
   return name;
 }
 
-std::string variant_of(std::span<const Axis> axes, const Choice& choice) {
+std::string variant_of(std::span<const SweepAxis> axes, const Choice& choice) {
   std::string variant;
   for (std::size_t i = 0; i < axes.size(); ++i) {
     if (axes[i].within_variant()) continue;
-    const bool key = axes[i].kind == Axis::Kind::key;
+    const bool key = axes[i].kind == SweepAxis::Kind::key;
     variant += fmt::format("{}{}{}", variant.empty() ? "" : "-",
                            key ? config::name_of(axes[i].name) : "", choice[i]->label);
   }
@@ -84,7 +85,7 @@ class BestRates {
 };
 
 /// Calls f(choice) for every combination; the last axis moves fastest.
-void for_each_choice(std::span<const Axis> axes, auto&& f) {
+void for_each_choice(std::span<const SweepAxis> axes, auto&& f) {
   std::vector<std::size_t> at(axes.size(), 0);
   for (;;) {
     Choice choice;

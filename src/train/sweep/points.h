@@ -27,7 +27,7 @@ struct Sweep {
   SweepConfig config;
   std::string base;              ///< the base config's path
   std::filesystem::path folder;  ///< runs/, results/, sweep.json and sweep.csv
-  std::vector<Axis> axes;
+  std::vector<SweepAxis> axes;
   std::vector<SweepPoint> points;
 
   std::filesystem::path run_folder(const SweepPoint& point) const {

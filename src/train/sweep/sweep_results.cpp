@@ -39,7 +39,9 @@ std::string csv_field(const Json& value) {
 std::string csv_number(double value) { return std::isfinite(value) ? Json(value).dump() : ""; }
 
 /// Whether the CSV has a column for an axis: bundles are in the variant, the rest has its own.
-bool has_column(const Axis& axis) { return axis.kind == Axis::Kind::key && !axis.within_variant(); }
+bool has_column(const SweepAxis& axis) {
+  return axis.kind == SweepAxis::Kind::key && !axis.within_variant();
+}
 
 std::string text_number(double value, const char* format) {
   return std::isfinite(value) ? fmt::format(fmt::runtime(format), value) : "-";
@@ -71,7 +73,7 @@ std::vector<VariantSummary> summarize_variants(const Sweep& sweep, const SweepRe
 
 Json sweep_json(const Sweep& sweep, const SweepResults& results) {
   Json axes = Json::array();
-  for (const Axis& axis : sweep.axes) {
+  for (const SweepAxis& axis : sweep.axes) {
     Json values = Json::array();
     for (const AxisValue& value : axis.values) values.push_back(value.value);
     axes.push_back({{"key", axis.name}, {"values", values}});
@@ -107,7 +109,7 @@ Json sweep_json(const Sweep& sweep, const SweepResults& results) {
 
 std::string sweep_csv(const Sweep& sweep, const SweepResults& results) {
   std::string csv = "name,variant,lr,seed";
-  for (const Axis& axis : sweep.axes) {
+  for (const SweepAxis& axis : sweep.axes) {
     if (has_column(axis)) csv += "," + csv_field(axis.name);
   }
   csv += ",status,reason,steps";
@@ -117,7 +119,7 @@ std::string sweep_csv(const Sweep& sweep, const SweepResults& results) {
     const SweepPoint& point = sweep.points[i];
     csv += fmt::format("{},{},{},{}", point.name, point.variant, point.config.optimizer.lr,
                        point.config.training.seed);
-    for (const Axis& axis : sweep.axes) {
+    for (const SweepAxis& axis : sweep.axes) {
       if (has_column(axis)) csv += "," + csv_field(point.values[axis.name]);
     }
     csv += fmt::format(",{},{},{}", enum_name(results[i].status), csv_field(results[i].reason),

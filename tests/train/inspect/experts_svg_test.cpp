@@ -20,15 +20,17 @@ constexpr int kDead = 49;  // the level behind those of loads
 /// The level of each cell, [layer, expert], as strokes paint it.
 std::map<std::pair<int, int>, int> painted_cells(const std::string& svg) {
   std::map<std::pair<int, int>, int> cells;
-  const std::regex path("<path class=\"v([0-9]+)\" d=\"([^\"]*)\"/>");
   const std::regex run("M([0-9]+) ([0-9]+)h([0-9]+)");
-  for (auto p = std::sregex_iterator(svg.begin(), svg.end(), path); p != std::sregex_iterator();
-       ++p) {
-    const std::string d = (*p)[2];
+  // By hand, as a path is long, and std::regex calls itself for each character of a [^"]*.
+  const std::string start = "<path class=\"v", data = "\" d=\"";
+  for (std::size_t at = svg.find(start); at != std::string::npos; at = svg.find(start, at + 1)) {
+    const int level = std::stoi(svg.substr(at + start.size(), 8));
+    const std::size_t begin = svg.find(data, at) + data.size();
+    const std::string d = svg.substr(begin, svg.find('"', begin) - begin);
     for (auto r = std::sregex_iterator(d.begin(), d.end(), run); r != std::sregex_iterator(); ++r) {
       const int x = std::stoi((*r)[1]), y = std::stoi((*r)[2]), length = std::stoi((*r)[3]);
       for (int i = 0; i < length; ++i)
-        EXPECT_TRUE(cells.insert({{y, x + i}, std::stoi((*p)[1])}).second) << "painted twice";
+        EXPECT_TRUE(cells.insert({{y, x + i}, level}).second) << "painted twice";
     }
   }
   return cells;

@@ -20,7 +20,7 @@ struct Fixture {
 
   Fixture() {
     sweep.config.name = "s";
-    sweep.axes = {{.name = "optimizer.lr", .kind = Axis::Kind::key, .values = {}}};
+    sweep.axes = {{.name = "optimizer.lr", .kind = SweepAxis::Kind::key, .values = {}}};
     for (const double lr : {0.001, 0.01, 0.1}) {
       SweepPoint point;
       point.name = fmt::format("lr{}", lr);
