@@ -89,7 +89,10 @@ Written CheckpointWriter::write(const Job& job, const std::stop_token& stop) con
       written.bytes += files.back().bytes;
     }
     if (rank > 0) {
-      write_file(job.unfinished / note_of_rank(rank), files_to_json(files));
+      // Once the note is there rank 0 may rename the folder: this rank must be done with it.
+      sync_folder(job.unfinished);
+      write_file(job.unfinished / note_of_rank(rank), files_to_json(files),
+                 AtomicFile::Name::left_to_caller);
     } else {
       commit(job, std::move(files), stop, written.bytes);
     }
