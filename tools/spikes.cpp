@@ -41,18 +41,6 @@ std::vector<Score> list_scores(const SpikeScores& scores) {
   };
 }
 
-const char* name_of(SpikeEvent::Kind kind) {
-  switch (kind) {
-    case SpikeEvent::Kind::spike:
-      return "spike";
-    case SpikeEvent::Kind::shift:
-      return "shift";
-    case SpikeEvent::Kind::not_finite:
-      return "not finite";
-  }
-  return "";
-}
-
 /// What LossSeries says about its file, and what became of it.
 struct Remark {
   const char* key;

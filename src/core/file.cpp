@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
-#include <vector>
 
 #include "core/check.h"
 
@@ -37,7 +37,7 @@ bool write_all(int fd, std::span<const std::byte> bytes) {
 void read_in_pieces(const std::filesystem::path& path,
                     const std::function<void(std::span<const std::byte>)>& fn) {
   const FileDescriptor file = open_to_read(path);
-  std::vector<std::byte> piece(std::size_t{1} << 20);
+  std::array<std::byte, 1 << 16> piece;  // small enough for who reads a line of /proc in each step
   while (true) {
     const ssize_t count = ::read(file.get(), piece.data(), piece.size());
     if (count < 0 && errno == EINTR) continue;
@@ -49,6 +49,9 @@ void read_in_pieces(const std::filesystem::path& path,
 
 std::string read_file(const std::filesystem::path& path) {
   std::string content;
+  std::error_code unknown;  // as of files in /proc
+  const auto size = std::filesystem::file_size(path, unknown);
+  if (!unknown) content.reserve(size + 1);
   read_in_pieces(path, [&](std::span<const std::byte> bytes) {
     content.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   });

@@ -16,7 +16,7 @@ namespace hg {
 /// The whole content of a file; also of files in /proc, which do not know their size.
 std::string read_file(const std::filesystem::path& path);
 
-/// Calls fn(bytes) for a file's bytes, a MiB at a time, in order.
+/// Calls fn(bytes) for a file's bytes, a piece at a time, in order.
 void read_in_pieces(const std::filesystem::path& path,
                     const std::function<void(std::span<const std::byte>)>& fn);
 

@@ -154,7 +154,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
     trainer.add(std::make_unique<ReplicaCheckHook>());  // what differs must not be saved
   // Before the checkpoint, so that a run which resumes there has the rows of its step.
   if (writes) trainer.add(std::make_unique<SpikeHook>(sinks, options.folder / "metrics.jsonl"));
-  if (writes && !start.losses_behind.empty()) {
+  if (!start.losses_behind.empty()) {
     trainer.add(
         std::make_unique<ContinuityHook>(sinks, std::move(start.losses_behind), start.repeats));
   }

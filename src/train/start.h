@@ -13,7 +13,7 @@ namespace hg {
 
 struct Start {
   TrainState state;
-  std::vector<LossPoint> losses_behind;  // that the run had logged when it was interrupted
+  std::vector<LossPoint> losses_behind;  // on rank 0: what the run had logged when interrupted
   Repeats repeats = Repeats::no;         // how near to them its losses now must be
 };
 

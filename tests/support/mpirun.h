@@ -9,15 +9,14 @@
 
 namespace hg::test {
 
-/// What mpirun is called with, more ranks than cores or not; it and its ranks die after a minute.
-inline constexpr const char* kMpirun =
-    "ASAN_OPTIONS=detect_leaks=0 timeout -s KILL 60 mpirun --allow-run-as-root --oversubscribe "
-    "--bind-to none";
-
-/// For what may take longer: a quarter of an hour.
-inline constexpr const char* kPatientMpirun =
-    "ASAN_OPTIONS=detect_leaks=0 timeout -s KILL 900 mpirun --allow-run-as-root --oversubscribe "
-    "--bind-to none";
+/// What mpirun is called with, more ranks than cores or not; it and its ranks die after so long.
+inline std::string mpirun_for(int seconds) {
+  return fmt::format(
+      "ASAN_OPTIONS=detect_leaks=0 timeout -s KILL {} mpirun --allow-run-as-root --oversubscribe "
+      "--bind-to none",
+      seconds);
+}
+inline const std::string kMpirun = mpirun_for(60);
 
 /// Skips the test where there are no MPI processes to be had.
 inline void need_mpirun() {

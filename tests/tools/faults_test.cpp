@@ -50,9 +50,9 @@ class FaultsTest : public SmallRun {
     const std::string rank = fmt::format(
         "echo $$ > {0}/pid.$OMPI_COMM_WORLD_RANK && exec {1} train {0}/config.yaml --run {0}/{2}",
         folder.path().string(), kHeadgate, name);
-    return {
-        {"/bin/sh", "-c", fmt::format("exec env {} -n {} sh -c '{}'", kPatientMpirun, ranks, rank)},
-        folder / (name + ".log")};
+    return {{"/bin/sh", "-c",
+             fmt::format("exec env {} -n {} sh -c '{}'", mpirun_for(900), ranks, rank)},
+            folder / (name + ".log")};
   }
   pid_t rank_pid(int rank) const {
     std::error_code error;

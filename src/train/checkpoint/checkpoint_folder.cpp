@@ -32,8 +32,7 @@ std::vector<std::int64_t> candidates(const fs::path& folder, Comm* host) {
 /// Why this rank's share of the checkpoint is damaged; empty if it is not.
 std::string damage(const fs::path& checkpoint, Inspect depth, int share, int shares) {
   try {
-    inspect_checkpoint(checkpoint, depth, share, shares);
-    const Manifest manifest = read_manifest(checkpoint);
+    const Manifest manifest = inspect_checkpoint(checkpoint, depth, share, shares);
     HG_CHECK(manifest.step == step_of_checkpoint(checkpoint), "{}: the manifest is of step {}",
              checkpoint.string(), manifest.step);
     return "";

@@ -69,8 +69,8 @@ Manifest read_manifest(const fs::path& checkpoint) {
   }
 }
 
-void inspect_checkpoint(const fs::path& checkpoint, Inspect depth, int share, int shares) {
-  const Manifest manifest = read_manifest(checkpoint);
+Manifest inspect_checkpoint(const fs::path& checkpoint, Inspect depth, int share, int shares) {
+  Manifest manifest = read_manifest(checkpoint);
   for (const SavedFile& file : manifest.files) {
     std::error_code error;
     const auto bytes = fs::file_size(checkpoint / file.name, error);
@@ -78,7 +78,7 @@ void inspect_checkpoint(const fs::path& checkpoint, Inspect depth, int share, in
     HG_CHECK(bytes == file.bytes, "{}: has {} bytes, the manifest says {}",
              (checkpoint / file.name).string(), bytes, file.bytes);
   }
-  if (depth == Inspect::sizes) return;
+  if (depth == Inspect::sizes) return manifest;
   std::vector<SavedFile> to_read;
   int number = 0;
   for (const SavedFile& file : manifest.files) {
@@ -92,6 +92,7 @@ void inspect_checkpoint(const fs::path& checkpoint, Inspect depth, int share, in
     HG_CHECK(xxh3 == file.xxh3, "{}: its checksum is {}, the manifest says {}",
              (checkpoint / file.name).string(), xxh3, file.xxh3);
   });
+  return manifest;
 }
 
 }  // namespace hg

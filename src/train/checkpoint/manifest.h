@@ -47,8 +47,8 @@ enum class Inspect {
 };
 
 /// Throws if the checkpoint is damaged, saying which file and how. Of the files to read, takes
-/// every `shares`-th, beginning with number `share`: ranks divide the work.
-void inspect_checkpoint(const std::filesystem::path& checkpoint, Inspect depth, int share = 0,
-                        int shares = 1);
+/// every `shares`-th, beginning with number `share`: ranks divide the work. Returns the manifest.
+Manifest inspect_checkpoint(const std::filesystem::path& checkpoint, Inspect depth, int share = 0,
+                            int shares = 1);
 
 }  // namespace hg

@@ -21,20 +21,14 @@ std::string file_name(const char* part, const Mesh& mesh) {
 }
 
 /// Copies with all threads: a snapshot is what the step waits for.
-void copy_all(const Context& ctx, std::span<const Source> from, std::span<const NamedTensor> to,
-              std::byte* memory) {
+void copy_all(const Context& ctx, std::span<const Source> from, std::span<std::byte* const> to) {
   if (on_gpu(ctx)) {
-    for (const Source& source : from) {
-      load_values(ctx, memory, source.tensor);
-      memory += source.tensor.bytes();
-    }
+    for (std::size_t i = 0; i < from.size(); ++i) load_values(ctx, to[i], from[i].tensor);
     return;
   }
-  parallel_for(std::ssize(from), [&](std::int64_t i) {
-    const auto at = static_cast<std::size_t>(i);
-    const std::ptrdiff_t offset = static_cast<const std::byte*>(to[at].tensor.data()) - memory;
-    std::memcpy(memory + offset, from[at].tensor.data(),
-                static_cast<std::size_t>(from[at].tensor.bytes()));
+  parallel_for(std::ssize(from), [&](std::int64_t task) {
+    const auto i = static_cast<std::size_t>(task);
+    std::memcpy(to[i], from[i].tensor.data(), static_cast<std::size_t>(from[i].tensor.bytes()));
   });
 }
 
@@ -43,26 +37,21 @@ SavedPart copy_of(const Context& ctx, std::string file, std::span<const Source> 
   std::size_t bytes = 0;
   for (const Source& source : sources) bytes += static_cast<std::size_t>(source.tensor.bytes());
   part.memory = std::make_unique_for_overwrite<std::byte[]>(bytes);
+  std::vector<std::byte*> places;
   std::byte* at = part.memory.get();
-  for (const Source& source : sources) {
-    const bool whole = source.piece.is_whole();
+  for (const auto& [name, piece, tensor] : sources) {
+    const bool whole = piece.is_whole();
     part.tensors.push_back(
-        {source.name, ConstTensor(at, source.tensor.dtype(),
-                                  whole ? source.piece.whole : source.tensor.shape())});
-    if (!whole) part.pieces.emplace(source.name, source.piece);
-    at += source.tensor.bytes();
+        {name, ConstTensor(at, tensor.dtype(), whole ? piece.whole : tensor.shape())});
+    if (!whole) part.pieces.emplace(name, piece);
+    places.push_back(at);
+    at += tensor.bytes();
   }
-  copy_all(ctx, sources, part.tensors, part.memory.get());
+  copy_all(ctx, sources, places);
   return part;
 }
 
 }  // namespace
-
-std::size_t SavedPart::bytes() const {
-  std::size_t sum = 0;
-  for (const NamedTensor& named : tensors) sum += static_cast<std::size_t>(named.tensor.bytes());
-  return sum;
-}
 
 Digest SavedPart::write(const std::filesystem::path& folder) const {
   SafetensorsMetadata metadata{{"format", "pt"}};

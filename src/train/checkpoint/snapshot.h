@@ -18,7 +18,6 @@ struct SavedPart {
   Pieces pieces;  // of those that are not whole
   std::unique_ptr<std::byte[]> memory;
 
-  std::size_t bytes() const;
   /// The folder is still to be synced.
   Digest write(const std::filesystem::path& folder) const;
 };

@@ -1,6 +1,8 @@
 #include "train/checkpoint/writer.h"
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <random>
 #include <thread>
 
@@ -84,17 +86,17 @@ Written CheckpointWriter::write(const Job& job, const std::stop_token& stop) con
   HG_CHECK(!error, "{}: cannot create the folder: {}", job.unfinished.string(), error.message());
   try {
     std::vector<SavedFile> files;
-    for (const SavedPart& part : job.parts) {
+    for (const SavedPart& part : job.parts)
       files.emplace_back(part.file, part.write(job.unfinished));
-      written.bytes += files.back().bytes;
-    }
+    if (rank == 0) std::ranges::move(files_of_others(job, stop), std::back_inserter(files));
+    for (const SavedFile& file : files) written.bytes += file.bytes;
     if (rank > 0) {
       // Once the note is there rank 0 may rename the folder: this rank must be done with it.
       sync_folder(job.unfinished);
       write_file(job.unfinished / note_of_rank(rank), files_to_json(files),
                  AtomicFile::Name::left_to_caller);
     } else {
-      commit(job, std::move(files), stop, written.bytes);
+      commit(job, std::move(files), written.path);
     }
   } catch (...) {
     if (rank == 0) fs::remove_all(job.unfinished, error);
@@ -104,23 +106,25 @@ Written CheckpointWriter::write(const Job& job, const std::stop_token& stop) con
   return written;
 }
 
-fs::path CheckpointWriter::commit(const Job& job, std::vector<SavedFile> files,
-                                  const std::stop_token& stop, std::size_t& bytes) const {
+std::vector<SavedFile> CheckpointWriter::files_of_others(const Job& job,
+                                                         const std::stop_token& stop) const {
   using namespace std::chrono_literals;
-  const Mesh& mesh = run_.store.mesh();
-  for (int rank = 1; rank < mesh.world.size; ++rank) {
+  std::vector<SavedFile> files;
+  for (int rank = 1; rank < run_.store.mesh().world.size; ++rank) {
     const fs::path note = job.unfinished / note_of_rank(rank);
     while (!fs::exists(note)) {
       HG_CHECK(!stop.stop_requested(), "{}: rank {} has not written its part",
                job.unfinished.string(), rank);
       std::this_thread::sleep_for(2ms);
     }
-    for (SavedFile& file : files_from_json(read_file(note), note.string())) {
-      bytes += file.bytes;
-      files.push_back(std::move(file));
-    }
+    std::ranges::move(files_from_json(read_file(note), note.string()), std::back_inserter(files));
     fs::remove(note);
   }
+  return files;
+}
+
+void CheckpointWriter::commit(const Job& job, std::vector<SavedFile> files,
+                              const fs::path& path) const {
   const auto add = [&](const char* name, const std::string& text) {
     write_file(job.unfinished / name, text, AtomicFile::Name::left_to_caller);
     Digest digest;
@@ -130,19 +134,17 @@ fs::path CheckpointWriter::commit(const Job& job, std::vector<SavedFile> files,
   add("config.yaml", to_yaml(config_));
   add("state.json", state_to_json(job.saved));
   write_manifest(job.unfinished, {.step = job.saved.state.step,
-                                  .layout = mesh.shape().to_string(),
+                                  .layout = run_.store.mesh().shape().to_string(),
                                   .processor = processor_of(run_.ctx),
                                   .files = std::move(files)});
   inspect_checkpoint(job.unfinished, Inspect::sizes);
 
-  const fs::path path = folder_ / checkpoint_name(job.saved.state.step);
   // Of an earlier end of the run, overtaken by this one, or damaged and passed over.
   if (fs::exists(path)) fs::remove_all(path);
   fs::rename(job.unfinished, path);
   sync_folder(folder_);
   set_latest(path);
   remove_old(folder_, config_.checkpoint.keep, config_.checkpoint.keep_every);
-  return path;
 }
 
 }  // namespace hg

@@ -15,7 +15,7 @@ namespace hg {
 /// A checkpoint that is on the disk.
 struct Written {
   std::filesystem::path path;
-  std::size_t bytes = 0;     // of all ranks
+  std::size_t bytes = 0;     // on rank 0 of all ranks, else of this one
   double copy_seconds = 0;   // that training waited for
   double write_seconds = 0;  // from then on until it was durable
 };
@@ -43,9 +43,12 @@ class CheckpointWriter {
  private:
   struct Job;
   Written write(const Job& job, const std::stop_token& stop) const;
-  /// What is rank 0's: waits for the others' files, and makes them a checkpoint.
-  std::filesystem::path commit(const Job& job, std::vector<SavedFile> files,
-                               const std::stop_token& stop, std::size_t& bytes) const;
+  // What is rank 0's:
+  /// Waits for the files of the other ranks.
+  std::vector<SavedFile> files_of_others(const Job& job, const std::stop_token& stop) const;
+  /// Makes the files of all a checkpoint of this path.
+  void commit(const Job& job, std::vector<SavedFile> files,
+              const std::filesystem::path& path) const;
 
   std::filesystem::path folder_;
   const RunModel& run_;

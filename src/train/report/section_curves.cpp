@@ -114,18 +114,6 @@ PageChart differences(const SectionInput& input, const Steps& steps) {
   return chart;
 }
 
-const char* name_of(SpikeEvent::Kind kind) {
-  switch (kind) {
-    case SpikeEvent::Kind::spike:
-      return "spike";
-    case SpikeEvent::Kind::shift:
-      return "shift";
-    case SpikeEvent::Kind::not_finite:
-      return "not finite";
-  }
-  return "";
-}
-
 }  // namespace
 
 PageChart metric_chart(const SectionInput& input, std::string_view metric, std::string title,

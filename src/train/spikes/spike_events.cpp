@@ -7,6 +7,18 @@
 
 namespace hg {
 
+const char* name_of(SpikeEvent::Kind kind) {
+  switch (kind) {
+    case SpikeEvent::Kind::spike:
+      return "spike";
+    case SpikeEvent::Kind::shift:
+      return "shift";
+    case SpikeEvent::Kind::not_finite:
+      return "not finite";
+  }
+  return "";
+}
+
 void SpikeDetector::add(const LossPoint& point) {
   HG_CHECK(!previous_ || previous_->step < point.step, "step {} behind step {}, expected a later",
            point.step, previous_->step);

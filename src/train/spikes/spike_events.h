@@ -39,6 +39,9 @@ struct SpikeEvent {
   std::int64_t steps() const { return end - start; }
 };
 
+/// "spike", "shift", "not finite".
+const char* name_of(SpikeEvent::Kind kind);
+
 /// Finds upward outliers of log(loss) by median and MAD, which a few outliers do not move:
 ///   z = 0.6745 (x - median) / MAD    over the last 100 accepted values, MAD / 0.6745 >= 1e-4
 /// (Iglewicz and Hoaglin, 1993; 0.6745 MAD^-1 is one over the standard deviation if x is normal).

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 
+#include "train/spikes/moving_window.h"
 #include "train/sweep/sweep_config.h"
 
 namespace hg {
@@ -39,7 +39,7 @@ class DivergenceRule {
   DivergedConfig config_;
   std::int64_t warmup_steps_;
   double initial_;
-  std::deque<double> window_;  // training losses behind warm-up, the newest `window`
+  MovingMedian window_;  // of training losses behind warm-up
   std::optional<Divergence> diverged_;
 };
 

@@ -10,7 +10,7 @@
 
 #include "core/clock.h"
 #include "core/file.h"
-#include "train/checkpoint/checkpoint.h"
+#include "train/checkpoint/checkpoint_folder.h"
 #include "train/metrics/json_lines.h"
 #include "train/sweep/child_process.h"
 #include "train/sweep/live_table.h"
@@ -90,11 +90,10 @@ class Runner {
     std::vector<std::string> command = sweep_.config.launcher;
     command.insert(command.end(), {options_.program.string(), "train",
                                    sweep_.config_file(point).string(), "--run", run.string()});
-    auto child = std::make_unique<ChildProcess>(command, sweep_.log_file(point), [&] {
+    return std::make_unique<ChildProcess>(command, sweep_.log_file(point), [&] {
       // What was killed before its first checkpoint has nothing to continue from.
-      if (fs::exists(run) && !newest_checkpoint(run / "checkpoints")) fs::remove_all(run);
+      if (fs::exists(run) && list_checkpoints(run / "checkpoints").empty()) fs::remove_all(run);
     });
-    return child;
   }
 
   /// Reads what a run has written, and ends it if it has diverged or takes too long to end.
