@@ -63,8 +63,10 @@ void write_run_files(const SessionOptions& options, const CpuInfo& cpu) {
 
 Sinks open_sinks(const RunConfig& config, const SessionOptions& options, std::int64_t step,
                  Progress& progress) {
+  // One that was killed before its first checkpoint begins anew, its rows of step 0 included.
+  const std::int64_t kept = step > 0 ? step : -1;
   for (const char* file : {"metrics.jsonl", "instruments.jsonl"})
-    drop_rows_after(options.folder / file, step);
+    drop_rows_after(options.folder / file, kept);
   Sinks sinks;
   sinks.push_back(std::make_unique<JsonLinesSink>(options.folder / "metrics.jsonl"));
   if (config.metrics.tensorboard) {

@@ -48,6 +48,17 @@ TEST_F(ContinueTest, DamagedCheckpointsAreSetAside) {
   EXPECT_TRUE(fs::exists(checkpoint("run", "damaged-step-00000012")));
 }
 
+TEST_F(ContinueTest, ARunKilledBeforeItsFirstCheckpointBeginsAnew) {
+  run("run");
+  const std::string whole = weights("run", "step-00000012");
+  forget_behind("run", 0);
+  run("run");
+  EXPECT_EQ(weights("run", "step-00000012"), whole);
+  EXPECT_EQ(rows("run", "train").size(), 12U);
+  EXPECT_EQ(rows("run", "run").size(), 1U);
+  EXPECT_EQ(rows("run", "val").size(), 3U);  // before the first step, in the middle, at the end
+}
+
 TEST_F(ContinueTest, ARunWithoutAnyGoodCheckpointIsNotOverwritten) {
   run("run");
   for (const fs::path& path : list_checkpoints(folder / "run" / "checkpoints"))
