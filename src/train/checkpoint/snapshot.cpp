@@ -21,33 +21,40 @@ std::string file_name(const char* part, const Mesh& mesh) {
 }
 
 /// Copies with all threads: a snapshot is what the step waits for.
-void copy_all(const Context& ctx, std::span<const Source> from, std::span<std::byte* const> to) {
+void copy_all(const Context& ctx, std::span<const Source> from, std::span<const Tensor> to) {
   if (on_gpu(ctx)) {
-    for (std::size_t i = 0; i < from.size(); ++i) load_values(ctx, to[i], from[i].tensor);
+    for (std::size_t i = 0; i < from.size(); ++i) load_values(ctx, to[i].data(), from[i].tensor);
     return;
   }
   parallel_for(std::ssize(from), [&](std::int64_t task) {
     const auto i = static_cast<std::size_t>(task);
-    std::memcpy(to[i], from[i].tensor.data(), static_cast<std::size_t>(from[i].tensor.bytes()));
+    std::memcpy(to[i].data(), from[i].tensor.data(), static_cast<std::size_t>(to[i].bytes()));
   });
 }
 
-SavedPart copy_of(const Context& ctx, std::string file, std::span<const Source> sources) {
-  SavedPart part{.file = std::move(file), .tensors = {}, .pieces = {}, .memory = {}};
-  std::size_t bytes = 0;
-  for (const Source& source : sources) bytes += static_cast<std::size_t>(source.tensor.bytes());
-  part.memory = std::make_unique_for_overwrite<std::byte[]>(bytes);
-  std::vector<std::byte*> places;
-  std::byte* at = part.memory.get();
+/// Room for a copy of each, contiguous.
+std::vector<Tensor> room_for(std::span<const Source> sources, Arena& memory) {
+  std::vector<Tensor> room;
   for (const auto& [name, piece, tensor] : sources) {
-    const bool whole = piece.is_whole();
-    part.tensors.push_back(
-        {name, ConstTensor(at, tensor.dtype(), whole ? piece.whole : tensor.shape())});
-    if (!whole) part.pieces.emplace(name, piece);
-    places.push_back(at);
-    at += tensor.bytes();
+    const Shape& shape = piece.is_whole() ? piece.whole : tensor.shape();
+    room.push_back(memory.allocate("snapshot", tensor.dtype(), shape));
   }
-  copy_all(ctx, sources, places);
+  return room;
+}
+
+SavedPart copy_of(const Context& ctx, std::string file, std::span<const Source> sources) {
+  auto memory = std::make_unique<Arena>("snapshot");
+  room_for(sources, *memory);  // measures
+  memory->release(0);
+  memory->reserve(memory->high_water());
+  const std::vector<Tensor> copies = room_for(sources, *memory);
+  copy_all(ctx, sources, copies);
+
+  SavedPart part{.file = std::move(file), .tensors = {}, .pieces = {}, .memory = std::move(memory)};
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    part.tensors.push_back({sources[i].name, copies[i]});
+    if (!sources[i].piece.is_whole()) part.pieces.emplace(sources[i].name, sources[i].piece);
+  }
   return part;
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/arena.h"
 #include "train/checkpoint/pieces.h"
 #include "train/run_model.h"
 #include "train/safetensors.h"
@@ -12,11 +13,11 @@ namespace hg {
 
 /// Tensors of one file, in memory of their own.
 struct SavedPart {
-  std::string
-      file;  // "model.safetensors", or of a rank among several "model-rank00003.safetensors"
+  /// "model.safetensors", or of a rank among several "model-rank00003.safetensors"
+  std::string file;
   std::vector<NamedTensor> tensors;
   Pieces pieces;  // of those that are not whole
-  std::unique_ptr<std::byte[]> memory;
+  std::unique_ptr<Arena> memory;
 
   /// The folder is still to be synced.
   Digest write(const std::filesystem::path& folder) const;
