@@ -4,22 +4,13 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "dist/comm.h"
+#include "train/exit_code.h"
 #include "train/run_lock.h"
 #include "train/trainer.h"
 
 namespace {
 
-/// What the program returns; docs/checkpoints.md lists them for scripts.
-enum ExitCode {
-  kDone = 0,  // also of a run that was asked to stop, and has saved
-  kFailed = 1,
-  kWrongCommand = 2,
-  kTrainingFailed = 3,
-  kRunInUse = 4,
-  kOtherRankFailed = 5
-};
-
-int end_with(const std::exception& e, ExitCode code) {
+int end_with(const std::exception& e, hg::ExitCode code) {
   hg::log_error(e.what());
   return code;
 }
@@ -52,15 +43,15 @@ int main(int argc, char** argv) {
   } catch (const CLI::RuntimeError& e) {
     return e.get_exit_code();  // of a subcommand that has said everything, such as doctor
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? kDone : kWrongCommand;
+    return app.exit(e) == 0 ? hg::kDone : hg::kWrongCommand;
   } catch (const hg::TrainingFailed& e) {
-    return end_with(e, kTrainingFailed);
+    return end_with(e, hg::kTrainingFailed);
   } catch (const hg::RunInUse& e) {
-    return end_with(e, kRunInUse);
+    return end_with(e, hg::kRunInUse);
   } catch (const hg::CommAborted& e) {
-    return end_with(e, kOtherRankFailed);
+    return end_with(e, hg::kOtherRankFailed);
   } catch (const std::exception& e) {
-    return end_with(e, kFailed);
+    return end_with(e, hg::kFailed);
   }
-  return kDone;
+  return hg::kDone;
 }

@@ -1,10 +1,10 @@
 // headgate sweep: many runs from one file, and what they say of learning rates.
-#include <csignal>
 #include <cstdlib>
 #include <string>
 
 #include "commands.h"
 #include "core/file.h"
+#include "train/stop_signals.h"
 #include "train/sweep/job_files.h"
 #include "train/sweep/run_sweep.h"
 
@@ -16,21 +16,6 @@ struct SweepCommand {
   std::int64_t jobs = 0, point = -1;
   bool list = false, collect = false;
 };
-
-/// From now on SIGINT and SIGTERM wait to be asked for. Runs that are started have them unblocked.
-void hold_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  ::sigprocmask(SIG_BLOCK, &signals, nullptr);
-}
-
-bool signal_came() {
-  sigset_t pending;
-  return ::sigpending(&pending) == 0 &&
-         (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1);
-}
 
 void print_points(const Sweep& sweep) {
   for (std::size_t i = 0; i < sweep.points.size(); ++i) {
@@ -65,11 +50,11 @@ void sweep(const SweepCommand& command) {
     return print_outcome(sweep, results);
   }
   ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);  // runs beside each other share cores
-  hold_signals();
+  const StopSignals signals;
   SweepOptions options{.program = "/proc/self/exe",
                        .jobs = command.jobs > 0 ? command.jobs : sweep.config.jobs,
                        .console = stderr,
-                       .stop = signal_came};
+                       .stop = [&] { return signals.received() != 0; }};
   options.program = std::filesystem::read_symlink(options.program);
   if (command.point < 0) return print_outcome(sweep, run_sweep(sweep, options));
   const auto index = static_cast<std::size_t>(command.point);

@@ -48,13 +48,13 @@ void StepMetricsHook::after_step(Trainer& trainer, const StepResult& result) {
       {metric::kMaxLoss, result.max_loss},
       {metric::kGradNorm, result.grad_norm},
       {metric::kLearningRate, result.lr},
-      {"clip_rate(%)", 100 * clipped_.share()},
+      {metric::kClipRate, 100 * clipped_.share()},
       {"logits/rms_logsumexp", result.z},
       {metric::kMemoryGiB, static_cast<double>(peak_rss_bytes()) / kGiB},
       {metric::kTokensPerSecond, rate},
       {metric::kTflops, flops / 1e12},
       {metric::kDataLoading, 100 * result.data_seconds / result.seconds},
-      {"time_metrics/step(s)", result.seconds}};
+      {metric::kStepSeconds, result.seconds}};
   if (result.verdict.action == Action::skip_update) values.push_back({metric::kSkipped, 1});
   if (peak_flops_ > 0) values.push_back({metric::kMfu, 100 * flops / peak_flops_});
   write_row(sinks_, trainer, "train", std::move(values));

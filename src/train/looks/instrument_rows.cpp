@@ -7,6 +7,7 @@
 #include "ops/inspect_activations.h"
 #include "train/looks/gate_rows.h"
 #include "train/looks/router_rows.h"
+#include "train/metrics/metrics.h"
 
 namespace hg {
 namespace {
@@ -33,9 +34,9 @@ Running over_heads(const Tensor& heads, std::int64_t column) {
 void add_massive_activations(LayerRows& rows, const std::vector<Layer>& layers) {
   constexpr auto kMlp = static_cast<std::size_t>(Branch::mlp);
   const auto output = [](const Layer& layer) { return layer.stream[kMlp]; };
-  rows.add("activation/m_act", false, false,
+  rows.add(metric::kMAct, false, false,
            [&](const Layer& layer) { return at(output(layer), Magnitudes::kMax); });
-  rows.add("activation/max", true, true,
+  rows.add(metric::kMaxActivation, true, true,
            [&](const Layer& layer) { return at(output(layer), Magnitudes::kMax); });
   rows.add("activation/mean_abs", false, false,
            [&](const Layer& layer) { return at(output(layer), Magnitudes::kMean); });
@@ -68,10 +69,10 @@ std::vector<NamedValue> instrument_summary(const Instruments& instruments) {
     rows.add(name, false, each,
              [=](const Layer& layer) { return over_heads(layer.*heads, column).mean(); });
   };
-  head_mean("attention/first_token", true, &Layer::first_token, 0);
+  head_mean(metric::kFirstToken, true, &Layer::first_token, 0);
   head_mean("attention/first_token_from_64", false, &Layer::first_token, 1);
   head_mean("attention/entropy", true, &Layer::entropy, 0);
-  rows.add("attention/max_logit", true, true,
+  rows.add(metric::kMaxLogit, true, true,
            [](const Layer& layer) { return over_heads(layer.entropy, 1).max; });
   rows.add("attention/output_mean_abs", false, false,
            [](const Layer& layer) { return at(layer.sdpa, Magnitudes::kMean); });

@@ -133,16 +133,17 @@ std::string console_line(const MetricRow& row) {
     line += fmt::format("  tps: {}", with_commas(*x));
   if (const auto x = find(row, metric::kTflops)) line += fmt::format("  tflops: {:.2f}", *x);
   if (const auto x = find(row, metric::kMfu)) line += fmt::format("  mfu: {:.2f}%", *x);
-  if (const auto x = find(row, "gate/mean")) line += fmt::format("  gate: {:.3f}", *x);
-  if (const auto x = find(row, "gate/below_0.1"))
+  if (const auto x = find(row, metric::kGateMean)) line += fmt::format("  gate: {:.3f}", *x);
+  if (const auto x = find(row, metric::kGateBelow01))
     line += fmt::format(" ({:.1f}% below 0.1)", 100 * *x);
-  if (const auto x = find(row, "attention/first_token"))
+  if (const auto x = find(row, metric::kFirstToken))
     line += fmt::format("  first_token: {:.1f}%", 100 * *x);
-  if (const auto x = find(row, "activation/max")) line += fmt::format("  max_act: {:.1f}", *x);
-  if (const auto x = find(row, "moe/max_load")) line += fmt::format("  max_load: {:.2f}", *x);
-  if (const auto x = find(row, "moe/load_entropy"))
+  if (const auto x = find(row, metric::kMaxActivation))
+    line += fmt::format("  max_act: {:.1f}", *x);
+  if (const auto x = find(row, metric::kMaxLoad)) line += fmt::format("  max_load: {:.2f}", *x);
+  if (const auto x = find(row, metric::kLoadEntropy))
     line += fmt::format("  load_entropy: {:.3f}", *x);
-  if (const auto x = find(row, "moe/dead_experts"))
+  if (const auto x = find(row, metric::kDeadExperts))
     line += fmt::format("  dead_experts: {:.0f}", *x);
   if (const auto least = find(row, "rank_time/min(s)")) {
     line += fmt::format("  {:.3f} to {:.3f} s a step  slowest: rank {:.0f}  waiting: {:.1f}%",

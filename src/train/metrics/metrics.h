@@ -14,7 +14,8 @@
 
 namespace hg {
 
-/// Names that more than one place needs; torchtitan's, so that dashboards made for it fit.
+/// Names that more than one place needs; those of steps are torchtitan's, so that dashboards made
+/// for it fit.
 namespace metric {
 inline constexpr char kLoss[] = "loss_metrics/global_avg_loss";
 inline constexpr char kMaxLoss[] = "loss_metrics/global_max_loss";
@@ -28,6 +29,19 @@ inline constexpr char kTokensPerSecond[] = "throughput(tps)";
 inline constexpr char kTflops[] = "tflops";  // 10^12 model FLOPs per second
 inline constexpr char kMfu[] = "mfu(%)";     // model FLOPs, of what the hardware could do
 inline constexpr char kDataLoading[] = "time_metrics/data_loading(%)";
+inline constexpr char kStepSeconds[] = "time_metrics/step(s)";
+inline constexpr char kClipRate[] = "clip_rate(%)";
+inline constexpr char kTokens[] = "tokens";
+// Of looks, over all layers; those of a layer have "/layers.N" behind them.
+inline constexpr char kFirstToken[] = "attention/first_token";
+inline constexpr char kMaxLogit[] = "attention/max_logit";
+inline constexpr char kGateMean[] = "gate/mean";
+inline constexpr char kGateBelow01[] = "gate/below_0.1";
+inline constexpr char kMAct[] = "activation/m_act";
+inline constexpr char kMaxActivation[] = "activation/max";
+inline constexpr char kMaxLoad[] = "moe/max_load";
+inline constexpr char kLoadEntropy[] = "moe/load_entropy";
+inline constexpr char kDeadExperts[] = "moe/dead_experts";
 }  // namespace metric
 
 /// Values that belong to one step.

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "train/metrics/metrics.h"
 #include "train/report/series.h"
 #include "train/spikes/spikes.h"
 
@@ -56,21 +57,5 @@ const char* name_of(ReportRun::Status status);
 struct ReportProblem {
   std::string what, reason;
 };
-
-/// Names that charts need and train/metrics/metrics.h has not.
-namespace metric {
-inline constexpr char kClipRate[] = "clip_rate(%)";
-inline constexpr char kStepSeconds[] = "time_metrics/step(s)";
-inline constexpr char kTokens[] = "tokens";
-inline constexpr char kFirstToken[] = "attention/first_token";
-inline constexpr char kMaxLogit[] = "attention/max_logit";
-inline constexpr char kGateMean[] = "gate/mean";
-inline constexpr char kGateBelow01[] = "gate/below_0.1";
-inline constexpr char kMAct[] = "activation/m_act";
-inline constexpr char kMaxActivation[] = "activation/max";
-inline constexpr char kMaxLoad[] = "moe/max_load";
-inline constexpr char kLoadEntropy[] = "moe/load_entropy";
-inline constexpr char kDeadExperts[] = "moe/dead_experts";
-}  // namespace metric
 
 }  // namespace hg

@@ -92,9 +92,9 @@ void PointTrace::add(const nlohmann::json& row) {
   } else if (kind == "val") {
     add_validation(row, step);
   } else if (kind == "instruments") {
-    result_.first_token_share = number(row, "attention/first_token");
-    result_.gate_mean = number(row, "gate/mean");
-    result_.max_activation = number(row, "activation/max");
+    result_.first_token_share = number(row, metric::kFirstToken);
+    result_.gate_mean = number(row, metric::kGateMean);
+    result_.max_activation = number(row, metric::kMaxActivation);
   }
   diverged_ = rule_.diverged();
 }
@@ -121,8 +121,8 @@ void PointTrace::add_validation(const nlohmann::json& row, std::int64_t step) {
   if (step == steps_) result_.final_validation_loss = loss;
 }
 
-void PointTrace::stopped_not_finite() {
-  if (!diverged_) diverged_ = {result_.steps + 1, "the loss or the gradient's norm is not finite"};
+void PointTrace::stopped_by_guard() {
+  if (!diverged_) diverged_ = {result_.steps + 1, "the guard stopped the run"};
 }
 
 PointResult PointTrace::result() const {

@@ -76,8 +76,8 @@ class PointTrace {
   /// Rows come in the order of the file. Those of validations that only a resumed run makes count
   /// for nothing: results must not tell whether a run was interrupted.
   void add(const nlohmann::json& row);
-  /// The run stopped itself because its next step was not finite.
-  void stopped_not_finite();
+  /// The run stopped itself before its next step: exit code kTrainingFailed.
+  void stopped_by_guard();
 
   std::int64_t step() const { return result_.steps; }
   double loss() const { return result_.final_loss; }

@@ -11,6 +11,7 @@
 #include "core/clock.h"
 #include "core/file.h"
 #include "train/checkpoint/checkpoint_folder.h"
+#include "train/exit_code.h"
 #include "train/metrics/json_lines.h"
 #include "train/sweep/child_process.h"
 #include "train/sweep/live_table.h"
@@ -115,9 +116,7 @@ class Runner {
         trace_run(sweep_.run_folder(job.point), job.point.config, sweep_.config.diverged);
     const bool good = WIFEXITED(*status) && WEXITSTATUS(*status) == 0;
     const bool killed = WIFSIGNALED(*status);
-    // The words of Trainer::step(), which stops before it takes such a step.
-    if (!good && !killed && last_line(output).find("not finite") != std::string::npos)
-      trace.stopped_not_finite();
+    if (WIFEXITED(*status) && WEXITSTATUS(*status) == kTrainingFailed) trace.stopped_by_guard();
     PointResult result = trace.result();
     if (result.status == PointStatus::running ||
         (result.status == PointStatus::finished && !good)) {

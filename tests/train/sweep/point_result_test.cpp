@@ -87,8 +87,8 @@ TEST(PointResult, EndsWhereTheRunDiverged) {
 
   PointTrace stopped = trace_of({train_row(1, 7)}, 6);
   EXPECT_EQ(stopped.result().status, PointStatus::running);
-  stopped.stopped_not_finite();
-  EXPECT_EQ(stopped.result().reason, "step 2: the loss or the gradient's norm is not finite");
+  stopped.stopped_by_guard();
+  EXPECT_EQ(stopped.result().reason, "step 2: the guard stopped the run");
 }
 
 TEST(PointResult, IsWrittenAndReadAlike) {
