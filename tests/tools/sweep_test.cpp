@@ -85,7 +85,8 @@ TEST_F(SweepCliTest, KilledAndStartedAgainItFindsTheSame) {
 TEST_F(SweepCliTest, EndsARunThatHasDiverged) {
   config.training.steps = 1000000;
   const Finished result =
-      finish(kHeadgate + " sweep " + write("early", "axes: [{key: optimizer.lr, values: [30]}]"));
+      finish(kHeadgate + " sweep " +
+             write("early", "axes: [{key: optimizer.lr, values: [30]}]\ndiverged: {window: 20}"));
   EXPECT_EQ(result.exit_code, 0) << result.output;
   const json point = json::parse(text("early/sweep.json"))["points"][0];
   EXPECT_EQ(point["status"], "diverged");

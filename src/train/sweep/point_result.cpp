@@ -80,7 +80,7 @@ void write_result(const std::filesystem::path& path, const PointResult& result) 
 PointTrace::PointTrace(const RunConfig& config, const DivergedConfig& diverged)
     : steps_(config.training.steps),
       validation_interval_(config.validation.interval),
-      rule_(diverged, config.lr_scheduler.warmup_steps,
+      rule_(diverged, config.training.steps, config.lr_scheduler.warmup_steps,
             std::log(static_cast<double>(config.model.vocab_size))) {}
 
 void PointTrace::add(const nlohmann::json& row) {

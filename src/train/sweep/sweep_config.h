@@ -65,12 +65,15 @@ struct AxisConfig {
 
 /// When a run counts as diverged; see DivergenceRule.
 struct DivergedConfig {
-  std::int64_t window = 20;
+  std::int64_t window = 0;
   double above_initial = 0;
   bool early_stop = true;
 
   void fields(auto&& f) {
-    f("window", window, "steps whose median training loss is compared", at_least(1));
+    f("window", window,
+      "steps whose median training loss is compared; 0: a quarter of those behind warm-up, at "
+      "least 20",
+      at_least(0));
     f("above_initial", above_initial, "nats over the initial loss that are too much",
       at_least(0.0));
     f("early_stop", early_stop, "end a run once it has diverged");

@@ -10,9 +10,9 @@ namespace {
 
 constexpr double kLnV = 8, kNan = std::numeric_limits<double>::quiet_NaN();
 
-/// A rule with a window of three and ten steps of warm-up.
+/// A rule with a window of three, for thirty steps, ten of them warm-up.
 DivergenceRule rule(double above_initial = 0) {
-  return {{.window = 3, .above_initial = above_initial}, 10, kLnV};
+  return {{.window = 3, .above_initial = above_initial}, 30, 10, kLnV};
 }
 
 std::int64_t step_of(const DivergenceRule& rule) {
@@ -37,10 +37,27 @@ TEST(Divergence, TheMedianOfAWindowBehindWarmUpIsCompared) {
 TEST(Divergence, TheLimitIsTheMeasuredInitialLoss) {
   DivergenceRule one = rule(0.5);
   one.add_validation(0, 9);
-  one.add_validation(20, 9.5);
+  DivergenceRule other = one;
+  one.add_validation(30, 9.5);
   EXPECT_EQ(step_of(one), 0);
-  one.add_validation(30, 9.6);
-  EXPECT_EQ(step_of(one), 30);
+  other.add_validation(30, 9.6);
+  EXPECT_EQ(step_of(other), 30);
+}
+
+TEST(Divergence, ALossThatComesDownAgainDoesNotCount) {
+  DivergenceRule one = rule();
+  one.add_validation(15, 50);
+  EXPECT_EQ(step_of(one), 0);
+  one.add_validation(30, 7);
+  EXPECT_EQ(step_of(one), 0);
+}
+
+TEST(Divergence, TheWindowIsAQuarterOfTheStepsBehindWarmUp) {
+  DivergenceRule one({}, 130, 10, kLnV);
+  for (int step = 11; step <= 39; ++step) one.add_train(step, 9, 1);
+  EXPECT_EQ(step_of(one), 0);
+  one.add_train(40, 9, 1);
+  EXPECT_EQ(step_of(one), 40);
 }
 
 TEST(Divergence, ValidationDuringWarmUpDoesNotCount) {
