@@ -40,6 +40,22 @@ PageChart lines_of(const SectionInput& input, std::string_view metric, PageChart
   return chart;
 }
 
+/// Ends the chart above the highest value of runs that did not diverge: beside hundreds of nats,
+/// all others would look alike. Lines of those that did leave it at the top.
+PageChart in_sight(const SectionInput& input, std::string_view metric, PageChart chart) {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  for (const ReportRun& run : input.runs) {
+    if (run.status == ReportRun::Status::diverged) continue;
+    for (const double value : run.of(metric).values) {
+      if (!std::isfinite(value)) continue;
+      low = std::min(low, value);
+      high = std::max(high, value);
+    }
+  }
+  if (high > low) chart.y_max = high + (high - low) * 0.05;
+  return chart;
+}
+
 /// The loss in the second half, its height set by all but the highest 2 % of the points: spikes go
 /// out of the frame, and differences show.
 PageChart second_half(const SectionInput& input, const Steps& steps) {
@@ -136,17 +152,22 @@ ReportSection loss_section(const SectionInput& input) {
       .lead =
           "Training loss as in figure 1 of arXiv 2505.06708: an exponential moving average of "
           "every step (0.9 of the old, 0.1 of the new). Charts keep the highest and the lowest "
-          "value of each part of their width, so no spike is lost. Differences are of medians "
+          "value of each part of their width, so no spike is lost; they end above the highest loss "
+          "of "
+          "the runs that did not diverge. Differences are of medians "
           "over parts of the run, averaged over seeds."};
-  section.charts.push_back(
+  section.charts.push_back(in_sight(
+      input, metric::kLoss,
       lines_of(input, metric::kLoss, {.title = "Smoothed", .x_label = "", .y_label = "loss (nats)"},
                [&](const Series& series) {
                  return downsample(smooth(series), steps.first, steps.last, kBuckets);
-               }));
+               })));
   section.charts.push_back(second_half(input, steps));
   if (input.grouping.groups.size() > 1) section.charts.push_back(differences(input, steps));
-  section.charts.push_back(raw_loss(input, steps));
-  PageChart validation = metric_chart(input, metric::kValidationLoss, "Validation", "loss (nats)");
+  section.charts.push_back(in_sight(input, metric::kLoss, raw_loss(input, steps)));
+  PageChart validation =
+      in_sight(input, metric::kValidationLoss,
+               metric_chart(input, metric::kValidationLoss, "Validation", "loss (nats)"));
   if (!validation.lines.empty()) section.charts.push_back(std::move(validation));
   return section;
 }

@@ -76,6 +76,18 @@ TEST_F(PageTest, HasEverySectionOnce) {
   EXPECT_THAT(section_of(page, "config"), Not(HasSubstr("vocab_size")));
 }
 
+TEST_F(PageTest, ChartsOfLossesAreAsHighAsRunsThatDidNotDiverge) {
+  write_run(folder / "runs", "gated-seed1", {.offset = 500});  // the sweep says it diverged
+  const Report sweep = make_report(read_report_sources({folder / "sweep"}));
+  const auto loss = std::ranges::find(sweep.sections, "loss", &ReportSection::id);
+  ASSERT_NE(loss, sweep.sections.end());
+  for (const PageChart& chart : loss->charts) {
+    if (chart.title != "Smoothed" && chart.title != "Validation") continue;
+    EXPECT_NEAR(chart.y_max.value_or(0), chart.title == "Smoothed" ? 3.0 : 3.5, 0.1) << chart.title;
+    EXPECT_EQ(chart.lines.size(), 2u);
+  }
+}
+
 TEST_F(PageTest, ASectionWithoutDataSaysSo) {
   fs::remove_all(folder / "runs");
   write_file(folder / "a.csv", "1,3\n2,2.5\n");
