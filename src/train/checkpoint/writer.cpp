@@ -1,5 +1,7 @@
 #include "train/checkpoint/writer.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <iterator>
@@ -23,6 +25,10 @@ std::uint64_t draw_attempt(Comm* host) {
              ? own
              : gather_rows<std::uint64_t>(*host, {&own, 1}, "name of the attempt").front();
 }
+
+/// Lets threads that compute go first: they wait for each other, so that one that shares its core
+/// with this thread holds up all. On Linux a thread has a priority of its own. A wish.
+void step_aside() { ::setpriority(PRIO_PROCESS, 0, 10); }
 
 /// Where a rank tells rank 0 which files it has written.
 std::string note_of_rank(int rank) { return fmt::format("rank{:05}.json", rank); }
@@ -59,6 +65,7 @@ void CheckpointWriter::save(const TrainState& state) {
       folder_ / fmt::format("unfinished-{}-{:016x}", checkpoint_name(state.step), attempt_);
   job->copy_seconds = seconds_since(start);
   writing_ = std::async(std::launch::async, [this, job = std::move(job), stop = stop_.get_token()] {
+    step_aside();
     return write(*job, stop);
   });
 }

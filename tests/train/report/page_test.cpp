@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "support/finish.h"
+#include "support/browser.h"
 #include "support/paths.h"
 #include "support/report_runs.h"
 #include "support/xml.h"
@@ -158,8 +158,8 @@ TEST_F(PageTest, DivergedPointsOfASweepStandAtTheirFirstLoss) {
 
 // Chrome runs what a reader's browser would: no error, nothing blocked, every chart drawn.
 TEST_F(PageTest, DrawsEverythingInABrowser) {
-  if (finish("command -v chromium").exit_code != 0)
-    GTEST_SKIP() << "no chromium: scripts/install-dependencies --report-tests installs it";
+  need_browser();
+  if (IsSkipped()) return;
   const Report made = make_report(read_report_sources({folder / "runs", folder / "sweep"}),
                                   {.title = "</script><script>document.title='taken'</script>"});
   std::size_t figures = 0;
@@ -167,15 +167,11 @@ TEST_F(PageTest, DrawsEverythingInABrowser) {
     figures += section.charts.size() + section.maps.size();
   EXPECT_GT(figures, 15u);
   write_file(folder / "report.html", html_page(made));
-  const Finished dumped = finish(fmt::format(
-      "timeout 300 chromium --headless=new --no-sandbox --disable-gpu --user-data-dir={0}/profile "
-      "--virtual-time-budget=20000 --dump-dom file://{0}/report.html 2> {0}/chromium.log",
-      folder.path().string()));
-  ASSERT_EQ(dumped.exit_code, 0) << read_file(folder / "chromium.log");
-  EXPECT_THAT(dumped.output, HasSubstr("data-errors=\"\""));
-  EXPECT_THAT(dumped.output, HasSubstr(fmt::format("data-drawn=\"{}\"", figures)));
-  EXPECT_EQ(count(dumped.output, "<canvas"), figures);
-  EXPECT_THAT(dumped.output, Not(HasSubstr("<title>taken")));
+  const std::string drawn = drawn_page(folder / "report.html", folder);
+  EXPECT_THAT(drawn, HasSubstr("data-errors=\"\""));
+  EXPECT_THAT(drawn, HasSubstr(fmt::format("data-drawn=\"{}\"", figures)));
+  EXPECT_EQ(count(drawn, "<canvas"), figures);
+  EXPECT_THAT(drawn, Not(HasSubstr("<title>taken")));
 }
 
 }  // namespace
