@@ -15,7 +15,7 @@ namespace hg::test {
 /// Skips the test where there is no browser.
 inline void need_browser() {
   if (finish("command -v chromium").exit_code != 0)
-    GTEST_SKIP() << "no chromium: scripts/install-dependencies --report-tests installs it";
+    GTEST_SKIP() << "no chromium: scripts/install-dependencies --tests installs it";
 }
 
 /// The page as it stands once its scripts have run; the browser keeps its own files in `scratch`.

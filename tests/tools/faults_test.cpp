@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <ctime>
 #include <random>
 #include <thread>
 
@@ -187,6 +188,41 @@ TEST_F(FaultsTest, AStoppedRunGoesOnToTheSameBits) {
   child.send(SIGTERM);
   ASSERT_EQ(child.wait(), 0) << child.output();
   ASSERT_EQ(start("broken").wait(), 0);
+  expect_same_run("whole", "broken");
+}
+
+// Forward while a run saves; and back by more, so that what is newest has the oldest time.
+TEST_F(FaultsTest, AClockThatJumpsChangesNothing) {
+  if (finish("command -v faketime").exit_code != 0)
+    GTEST_SKIP() << "no faketime: scripts/install-dependencies --tests installs it";
+  config.training.steps = 300;
+  write_config();
+  ASSERT_EQ(start("whole").wait(), 0);
+  const auto start_with_clock = [&] {
+    const std::string program = fmt::format(
+        "FAKETIME_NO_CACHE=1 FAKETIME_TIMESTAMP_FILE={0}/clock "
+        "LD_PRELOAD=$(faketime -f +0 printenv LD_PRELOAD) exec {1} train {0}/config.yaml --run "
+        "{0}/broken",
+        folder.path().string(), kHeadgate);
+    return Child({"/bin/sh", "-c", program}, folder / "broken.log");
+  };
+  write_file(folder / "clock", "+0\n");
+  Child first = start_with_clock();
+  wait_for_checkpoint(first, "broken");
+  write_file(folder / "clock", "+400d\n");
+  const auto jumped = [&] {
+    return rows("broken", "train").back().at("time") >
+           static_cast<double>(std::time(nullptr)) + 1e7;
+  };
+  while (first.running() && !jumped()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  first.send(SIGTERM);
+  ASSERT_EQ(first.wait(), 0) << first.output();
+  EXPECT_TRUE(jumped()) << "the run came to its end before the clock's jump";
+  write_file(folder / "clock", "-400d\n");
+  Child last = start_with_clock();
+  ASSERT_EQ(last.wait(), 0) << last.output();
+  EXPECT_LT(rows("broken", "train").back().at("time"),
+            static_cast<double>(std::time(nullptr)) - 1e7);
   expect_same_run("whole", "broken");
 }
 
