@@ -67,6 +67,7 @@ TEST_P(Fp8RunTest, RecomputationChangesNoBit) {
 }
 
 TEST_P(Fp8RunTest, ManyRanksFollowOne) {
+  config.model.vocab_size = 260;  // which two divide
   run("one");
   for (const auto& [zero, tensor, name] :
        {std::tuple{1, 1, "zero1"}, {3, 1, "zero3"}, {1, 2, "tensor2"}}) {

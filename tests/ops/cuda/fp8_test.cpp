@@ -173,6 +173,7 @@ TEST(CudaFp8, AMetaRunForTheDeviceMeasuresTheScratch) {
   cuda.scratch.reserve(meta.scratch.high_water());
   cuda_kernel(quantize, cuda, nullptr);
   cuda_kernel(product, cuda, nullptr);
+  expect_cuda(cudaDeviceSynchronize());  // while the scratch lives
   EXPECT_EQ(cuda.scratch.high_water(), meta.scratch.high_water());
   EXPECT_EQ(cuda.scratch.used(), 0U);
 }
@@ -187,6 +188,7 @@ TEST(CudaFp8, WhatTheGpuDoesNotHaveIsAnErrorWithTheShape) {
     const Fp8Product op{.c = device.empty({32, 32}), .a = a, .b = a, .accumulate = false};
     try {
       cuda_kernel(op, *cuda, nullptr);
+      expect_cuda(cudaDeviceSynchronize());
     } catch (const Error& error) {
       return error.what();
     }
