@@ -6,6 +6,7 @@
 #include "core/check.h"
 #include "train/config.h"
 #include "train/predict/gpu_specs.h"
+#include "train/predict/roofline.h"
 
 namespace hg::test {
 namespace {
@@ -39,6 +40,14 @@ TEST(Fp8Support, BlocksAreHoppers) {
 TEST(Fp8Support, DataSheetsHaveASpeedWhereTheGpuHasFp8) {
   for (const GpuSpecs& gpu : gpu_specs())
     EXPECT_EQ(gpu.fp8_flops > 0, gpu.architecture >= 89) << gpu.name;
+}
+
+TEST(Fp8Support, PredictionsTakeTheSpeedOfFp8) {
+  const GpuSpecs& h100 = gpu_specs("h100");
+  const Cost cost{.flops = 1e15};
+  EXPECT_DOUBLE_EQ(light_seconds("fp8_product", cost, h100, DType::bf16), 1e15 / h100.fp8_flops);
+  EXPECT_DOUBLE_EQ(light_seconds("linear_forward", cost, h100, DType::bf16),
+                   1e15 / h100.bf16_flops);
 }
 
 TEST(Fp8Support, AConfigInF32IsRefused) {
