@@ -66,37 +66,16 @@ __global__ void __launch_bounds__(kThreads)
     for (int line = 0; line < kLines; ++line)
       for (int j = 0; j < kVector; ++j) its = larger(its, magnitude(part.at(line, j)));
     scale = scale_of<Q>(block_largest(its, partial));
-    // Behind the last scale of a row, zeros up to a multiple of four.
-    const auto put = [&](const Result& to, unsigned row, unsigned column, unsigned last) {
-      const auto end = static_cast<unsigned>(column == last ? to.scale_stride : column + 1);
-      if (to.values == nullptr || column + threadIdx.x >= end) return;
-      to.scales[row * static_cast<unsigned>(to.scale_stride) + column + threadIdx.x] =
-          threadIdx.x == 0 ? scale : 0.0F;
-    };
-    put(matrix, blockIdx.y, blockIdx.x, gridDim.x - 1);
-    put(transpose, blockIdx.x, blockIdx.y, gridDim.y - 1);
+    put_square_scale(matrix, scale, blockIdx.y, blockIdx.x, gridDim.x - 1);
+    put_square_scale(transpose, scale, blockIdx.x, blockIdx.y, gridDim.y - 1);
   }
 
   if (matrix.values != nullptr) {
-    for (int line = 0; line < kLines; ++line) {
-      const int row = place.row(line);
-      float inverse = 1 / scale;
-      if constexpr (blocks == Fp8Blocks::rows) {
-        std::uint32_t its = 0;
-        for (int j = 0; j < kVector; ++j) its = larger(its, magnitude(part.at(line, j)));
-        const float of_row = scale_of<Q>(lanes_largest<16>(its));
-        if (threadIdx.x % 16 == 0 && row < left_rows)
-          matrix.scales[blockIdx.x * static_cast<std::int64_t>(rows) + first_row + row] = of_row;
-        inverse = 1 / of_row;
-      }
-      if (!inside || row >= left_rows) continue;
-      float y[kVector];
-      for (int j = 0; j < kVector; ++j) y[j] = part.at(line, j) * inverse;
-      auto* to = matrix.values + static_cast<std::int64_t>(first_row + row) * columns +
-                 first_column + place.column;
-      *reinterpret_cast<uint2*>(to) =
-          make_uint2(rounded<Q>(y[0], y[1], y[2], y[3]), rounded<Q>(y[4], y[5], y[6], y[7]));
-    }
+    float* const scales =
+        matrix.scales + blockIdx.x * static_cast<std::int64_t>(rows) + first_row;  // of rows
+    store_lines<Q, blocks>(
+        part, place, matrix.values + static_cast<std::int64_t>(first_row) * columns + first_column,
+        columns, left_rows, left_columns, scale, scales);
   }
   if (transpose.values == nullptr) return;
   if constexpr (blocks == Fp8Blocks::rows) {

@@ -75,8 +75,37 @@ HG_DEVICE std::uint32_t rounded(float a, float b, float c, float d) {
   return fp8_pair<Q>(a, b) | fp8_pair<Q>(c, d) << 16;
 }
 
-/// The tile's largest magnitudes in columns, as scales in `shared`; threads of the first half write
-/// them out.
+/// The scale of the block that the tile is. Behind the last of a row of scales are zeros, up to a
+/// multiple of four.
+HG_DEVICE void put_square_scale(const Result& to, float scale, unsigned row, unsigned column,
+                                unsigned last) {
+  const auto end = static_cast<unsigned>(column == last ? to.scale_stride : column + 1);
+  if (to.values == nullptr || column + threadIdx.x >= end) return;
+  to.scales[row * static_cast<unsigned>(to.scale_stride) + column + threadIdx.x] =
+      threadIdx.x == 0 ? scale : 0.0F;
+}
+
+/// The tile, its rows `pitch` apart; where these have scales of their own, those, too.
+template <class Q, Fp8Blocks blocks>
+HG_DEVICE void store_lines(const Part& part, const Place& place, std::uint8_t* to, int pitch,
+                           int rows, int columns, float scale, float* row_scales) {
+  for (int line = 0; line < kLines; ++line) {
+    const int row = place.row(line);
+    if constexpr (blocks == Fp8Blocks::rows) {
+      std::uint32_t its = 0;
+      for (int j = 0; j < kVector; ++j) its = larger(its, magnitude(part.at(line, j)));
+      scale = scale_of<Q>(lanes_largest<16>(its));
+      if (place.column == 0 && row < rows) row_scales[row] = scale;
+    }
+    if (place.column >= columns || row >= rows) continue;
+    const float inverse = 1 / scale;
+    const auto y = [&](int j) { return part.at(line, j) * inverse; };
+    *reinterpret_cast<uint2*>(to + static_cast<std::int64_t>(row) * pitch + place.column) =
+        make_uint2(rounded<Q>(y(0), y(1), y(2), y(3)), rounded<Q>(y(4), y(5), y(6), y(7)));
+  }
+}
+
+/// The scales of the tile's columns, for all threads in `shared`, and written to `scales`.
 template <class Q>
 HG_DEVICE void scale_columns(const Part& part, const Place& place, std::uint32_t* partial,
                              float* shared, float* scales, int columns) {
