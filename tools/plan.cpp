@@ -93,13 +93,17 @@ void print_prediction(const RunConfig& config, const StepPlan& plan, const MeshS
   fmt::print("  {:<24} {:>14.1f} GiB    {} {:.1f}\n", "memory", memory / kMi / 1024,
              memory <= gpu.memory ? "of" : "MORE THAN the GPU's", gpu.memory / kMi / 1024);
   fmt::print(
-      "  assumed: {:.0f} TFLOP/s in bf16, {:.0f} GB/s of memory, {:.0f} GB/s to GPUs of the node,\n"
+      "  assumed: {:.0f} TFLOP/s in bf16{}, {:.0f} GB/s of memory, {:.0f} GB/s to GPUs of the "
+      "node,\n"
       "  {:.0f} GB/s to others ({} GPUs a node); products reach {:.0f} % of the peak, other ops\n"
       "  {:.0f} % of memory speed, links {:.0f} %; an op takes {:.0f} us at least. No GPU has\n"
       "  confirmed any of it\n",
-      gpu.bf16_flops / 1e12, gpu.memory_speed / 1e9, gpu.link_speed / 1e9, gpu.network_speed / 1e9,
-      gpu.in_node, 100 * assumed.product_share, 100 * assumed.memory_share,
-      100 * assumed.network_share, 1e6 * assumed.least_seconds);
+      gpu.bf16_flops / 1e12,
+      config.training.fp8 == Fp8::off ? ""
+                                      : fmt::format(" and {:.0f} in FP8", gpu.fp8_flops / 1e12),
+      gpu.memory_speed / 1e9, gpu.link_speed / 1e9, gpu.network_speed / 1e9, gpu.in_node,
+      100 * assumed.product_share, 100 * assumed.memory_share, 100 * assumed.network_share,
+      1e6 * assumed.least_seconds);
 }
 
 /// As many as were asked for; or what the config says itself.

@@ -22,6 +22,7 @@ struct Context {
   Device plans_for = Device::cpu;  ///< what a meta run sizes memory for
   std::shared_ptr<GpuStream> gpu;  ///< that ops go to, on Device::cuda
   CpuInfo cpu;
+  Fp8 fp8 = Fp8::off;                   ///< of the linear layers of blocks (model/linear.h)
   Arena activations{"activations"};     ///< what forward keeps for backward
   Arena scratch{"scratch"};             ///< what an op, or one block's backward, needs for a moment
   Trace* trace = nullptr;               ///< counts and times ops when set

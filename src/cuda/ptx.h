@@ -1,8 +1,9 @@
 // What CUDA C++ has no name for, by the instructions of PTX: asynchronous copies to shared memory
-// (sm_80), loads of matrix fragments and products of tensor cores, powers of two. See the PTX
-// manual, "Warp-level matrix instructions", for which lane holds what.
+// (sm_80), loads of matrix fragments and products of tensor cores, FP8 (sm_89), powers of two. See
+// the PTX manual, "Warp-level matrix instructions", for which lane holds what.
 #pragma once
 
+#include "core/fp8.h"
 #include "cuda/device.h"
 
 namespace hg {
@@ -65,6 +66,22 @@ HG_DEVICE float fast_exp2(float x) {
   return y;
 }
 
+/// Two values in FP8, e4m3 or e5m2, the first in the lower byte: to nearest even, and saturated.
+template <class Q>
+HG_DEVICE std::uint32_t fp8_pair(float low, float high) {
+#if __CUDA_ARCH__ >= 890
+  std::uint16_t pair;
+  if constexpr (dtype_of<Q> == DType::e4m3) {
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(high), "f"(low));
+  } else {
+    asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(high), "f"(low));
+  }
+  return pair;
+#else
+  return Q(low).bits | static_cast<std::uint32_t>(Q(high).bits) << 8;
+#endif
+}
+
 #else
 
 using cuda_sim::Where;
@@ -102,6 +119,11 @@ HG_DEVICE void multiply_add(float (&d)[4], const std::uint32_t (&a)[4], const st
   const cuda_sim::MmaOperands operands{
       {d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
   cuda_sim::whole_warp_operation("mma", &operands, d, cuda_sim::multiply_matrices, where);
+}
+
+template <class Q>
+HG_DEVICE std::uint32_t fp8_pair(float low, float high) {
+  return Q(low).bits | static_cast<std::uint32_t>(Q(high).bits) << 8;
 }
 
 HG_DEVICE float fast_exp2(float x) {

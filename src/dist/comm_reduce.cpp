@@ -62,6 +62,9 @@ void reduce_in_order(Reduce reduce, DType dtype, std::span<const void* const> in
       return reduce_elements<bf16>(reduce, inputs, out, count);
     case DType::i32:
       return reduce_elements<std::int32_t>(reduce, inputs, out, count);
+    case DType::e4m3:
+    case DType::e5m2:
+      fail("{} is not reduced over ranks", name_of(dtype));
   }
 }
 

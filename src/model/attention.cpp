@@ -2,9 +2,9 @@
 
 #include <cmath>
 
+#include "model/linear.h"
 #include "ops/attention.h"
 #include "ops/elementwise.h"
-#include "ops/linear.h"
 #include "ops/norm.h"
 #include "ops/rope.h"
 #include "ops/sink.h"
@@ -80,7 +80,7 @@ Attention::Heads Attention::project(Context& ctx, const Weights& w, ConstTensor 
   const std::int64_t t = x.dim(0);
   const DType dtype = x.dtype();
   if (keep.make(ctx, Effort::matmul, s.qkvg, "qkvg", dtype, {t, kv_ * group_width()})) {
-    run(ctx, LinearForward{.y = s.qkvg, .x = x, .weight = w[qkvg_]});
+    run_linear(ctx, LinearForward{.y = s.qkvg, .x = x, .weight = w[qkvg_]});
   }
   const auto from = parts<ConstTensor>(s.qkvg);
   const auto gate = [&](GatePosition position, ConstTensor state) {
@@ -131,7 +131,7 @@ void Attention::finish(Context& ctx, const Weights& w, ConstTensor x, Tensor y, 
     const bool make = keep.make(ctx, Effort::matmul, s.ungated, "ungated output", dtype, shape);
     out = make ? s.ungated : Tensor{};
   }
-  if (out) run(ctx, LinearForward{.y = out, .x = heads.view(flat(t)), .weight = w[out_]});
+  if (out) run_linear(ctx, LinearForward{.y = out, .x = heads.view(flat(t)), .weight = w[out_]});
   if (gated_output && y) {
     const Shape row{t, 1, 1, shape[1]};
     gate_.forward(ctx, w, source, s.ungated.view(row), s.gate, keep, y.view(row));
@@ -210,11 +210,12 @@ void Attention::backward(Context& ctx, const Weights& w, const Gradients& g, con
   }
   const Tensor d_o = scratch("d attention output", s.o.shape());
   const ConstTensor o = attention_output(s);
-  run(ctx, LinearBackwardInput{.dx = d_o.view(flat(t)), .dy = dout, .weight = w[out_]});
-  run(ctx, LinearBackwardWeight{.dweight = g[out_],
-                                .dy = dout,
-                                .x = gated(GatePosition::sdpa, o, s).view(flat(t)),
-                                .accumulate = g.accumulate});
+  run_linear(ctx, LinearBackward{.dx = d_o.view(flat(t)),
+                                 .dweight = g[out_],
+                                 .dy = dout,
+                                 .x = gated(GatePosition::sdpa, o, s).view(flat(t)),
+                                 .weight = w[out_],
+                                 .accumulate = g.accumulate});
   backward_of_gate(GatePosition::sdpa, o, d_o, d_o);
   if (output_norm_) {
     const Shape matrix{rows, d_};
@@ -278,9 +279,12 @@ void Attention::backward(Context& ctx, const Weights& w, const Gradients& g, con
   backward_of_gate(GatePosition::query, from.q, to.q, to.q);
   backward_of_gate(GatePosition::key, from.k, to.k, to.k);
 
-  run(ctx, LinearBackwardInput{.dx = dx, .dy = dqkvg, .weight = w[qkvg_]});
-  run(ctx,
-      LinearBackwardWeight{.dweight = g[qkvg_], .dy = dqkvg, .x = x, .accumulate = g.accumulate});
+  run_linear(ctx, LinearBackward{.dx = dx,
+                                 .dweight = g[qkvg_],
+                                 .dy = dqkvg,
+                                 .x = x,
+                                 .weight = w[qkvg_],
+                                 .accumulate = g.accumulate});
   if (dx_gate) run(ctx, Add{.y = dx.slice(1, 0, dx_gate.dim(1)), .x = dx_gate});
 }
 

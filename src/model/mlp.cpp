@@ -1,7 +1,7 @@
 #include "model/mlp.h"
 
+#include "model/linear.h"
 #include "ops/glu.h"
-#include "ops/linear.h"
 
 namespace hg {
 
@@ -27,27 +27,33 @@ void Mlp::forward(Context& ctx, const Weights& w, ConstTensor x, Tensor y, Saved
                   Keep keep) const {
   const std::int64_t t = x.dim(0);
   if (keep.make(ctx, Effort::matmul, s.gate_up, "gate and up", x.dtype(), {t, 2 * f_})) {
-    run(ctx, LinearForward{.y = s.gate_up, .x = x, .weight = w[gate_up_]});
+    run_linear(ctx, LinearForward{.y = s.gate_up, .x = x, .weight = w[gate_up_]});
   }
   if (keep.make(ctx, Effort::cheap, s.hidden, "swiglu", x.dtype(), {t, f_})) {
     run(ctx, SwiGluForward{.y = s.hidden, .x = s.gate_up, .weights = {}});
   }
-  if (y) run(ctx, LinearForward{.y = y, .x = s.hidden, .weight = w[down_]});
+  if (y) run_linear(ctx, LinearForward{.y = y, .x = s.hidden, .weight = w[down_]});
 }
 
 void Mlp::backward(Context& ctx, const Weights& w, const Gradients& g, ConstTensor dy,
                    ConstTensor x, const Saved& s, Tensor dx) const {
   const ArenaScope scope(ctx.scratch);
   const Tensor dhidden = ctx.scratch.allocate("d swiglu", x.dtype(), s.hidden.shape());
-  run(ctx, LinearBackwardInput{.dx = dhidden, .dy = dy, .weight = w[down_]});
-  run(ctx, LinearBackwardWeight{
-               .dweight = g[down_], .dy = dy, .x = s.hidden, .accumulate = g.accumulate});
+  run_linear(ctx, LinearBackward{.dx = dhidden,
+                                 .dweight = g[down_],
+                                 .dy = dy,
+                                 .x = s.hidden,
+                                 .weight = w[down_],
+                                 .accumulate = g.accumulate});
   const Tensor dgate_up = ctx.scratch.allocate("d gate and up", x.dtype(), s.gate_up.shape());
   run(ctx,
       SwiGluBackward{.dx = dgate_up, .dweights = {}, .dy = dhidden, .x = s.gate_up, .weights = {}});
-  run(ctx, LinearBackwardInput{.dx = dx, .dy = dgate_up, .weight = w[gate_up_]});
-  run(ctx, LinearBackwardWeight{
-               .dweight = g[gate_up_], .dy = dgate_up, .x = x, .accumulate = g.accumulate});
+  run_linear(ctx, LinearBackward{.dx = dx,
+                                 .dweight = g[gate_up_],
+                                 .dy = dgate_up,
+                                 .x = x,
+                                 .weight = w[gate_up_],
+                                 .accumulate = g.accumulate});
 }
 
 }  // namespace hg

@@ -8,7 +8,8 @@ void check_matrix(std::string_view op, const char* name, const ConstTensor& tens
                   const Shape& shape, DType dtype) {
   check_tensor(op.data(), name, tensor, shape, dtype);
   HG_CHECK(tensor.numel() > 0, "{}: operand '{}' {} is empty", op, name, shape.to_string());
-  HG_CHECK(dtype != DType::i32, "{}: operand '{}' is i32, expected f32 or bf16", op, name);
+  HG_CHECK(dtype == DType::f32 || dtype == DType::bf16,
+           "{}: operand '{}' is {}, expected f32 or bf16", op, name, name_of(dtype));
   HG_CHECK(tensor.stride(1) == 1 && tensor.stride(0) >= tensor.dim(1),
            "{}: operand '{}' {} has strides [{}, {}], expected an inner stride of 1", op, name,
            tensor.shape().to_string(), tensor.stride(0), tensor.stride(1));

@@ -25,6 +25,11 @@ struct EnumNames<Precision> {
       {Precision::automatic, "auto"}, {Precision::f32, "f32"}, {Precision::bf16, "bf16"}};
 };
 template <>
+struct EnumNames<Fp8> {
+  static constexpr std::pair<Fp8, std::string_view> values[] = {
+      {Fp8::off, "off"}, {Fp8::tensor, "tensor"}, {Fp8::block, "block"}};
+};
+template <>
 struct EnumNames<Device> {
   static constexpr std::pair<Device, std::string_view> values[] = {{Device::cpu, "cpu"},
                                                                    {Device::cuda, "cuda"}};
@@ -53,6 +58,7 @@ struct TrainingConfig {
   std::int64_t seed = 1;
   Device device = Device::cpu;
   Precision precision = Precision::automatic;
+  Fp8 fp8 = Fp8::off;
   Recompute recompute = Recompute::none;
   std::int64_t threads = 0;
   std::int64_t replica_check_interval = 0;
@@ -71,6 +77,9 @@ struct TrainingConfig {
     f("device", device, "what computes: cpu, or cuda, a GPU for each rank");
     f("precision", precision,
       "of weights in use and activations; auto: bf16 on a GPU and with AMX, else f32");
+    f("fp8", fp8,
+      "of the products of attention and dense MLPs, where precision is bf16: what shares a scale, "
+      "a whole tensor or a block of 128");
     f("recompute", recompute, "what backward makes again instead of keeping");
     f("threads", threads, "CPU threads; 0: one per core", at_least(0));
     f("replica_check_interval", replica_check_interval,
@@ -83,6 +92,10 @@ struct TrainingConfig {
     if (global_batch_size % micro_batch_size != 0) {
       problems.add("global_batch_size", "is {}, not a multiple of micro_batch_size = {}",
                    global_batch_size, micro_batch_size);
+    }
+    if (fp8 != Fp8::off && precision != Precision::bf16) {
+      problems.add("fp8", "is {}, which needs precision: bf16, not {}", enum_name(fp8),
+                   enum_name(precision));
     }
   }
   /// Micro-batches that each of `ranks` takes in a step.

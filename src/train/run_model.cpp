@@ -4,6 +4,7 @@
 
 #include "model/flops.h"
 #include "train/evaluate.h"
+#include "train/fp8_support.h"
 #include "train/looks/update_norms.h"
 #include "train/micro_batch_loss.h"
 #include "train/micro_batches.h"
@@ -113,6 +114,7 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh
   StepPlan plan{};
   RunModel meta(config.model, Device::meta, cpu, mesh, zero_stage(config));
   meta.ctx.plans_for = config.training.device;
+  meta.ctx.fp8 = config.training.fp8;
   meta.store.allocate(Device::meta,
                       compute_dtype(config.training.precision, cpu, config.training.device),
                       ParamStore::Purpose::training);
@@ -160,8 +162,10 @@ std::unique_ptr<RunModel> make_training_model(const RunConfig& config, const Cpu
                                               const StepPlan& plan, const Mesh& mesh,
                                               const std::shared_ptr<GpuStream>& gpu) {
   const Device device = gpu ? Device::cuda : Device::cpu;
+  if (gpu) check_fp8(config.training.fp8, gpu->description());
   auto run = std::make_unique<RunModel>(config.model, device, cpu, mesh, zero_stage(config));
   run->ctx.gpu = gpu;
+  run->ctx.fp8 = config.training.fp8;
   run->ctx.activations.reserve(plan.activations, gpu);
   for (int slot = 1; slot < plan.slots; ++slot)
     run->in_flight.emplace_back("activations").reserve(plan.activations, gpu);

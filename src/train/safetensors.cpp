@@ -19,7 +19,8 @@ constexpr std::uint64_t kMaxHeader = 100'000'000;
 constexpr std::size_t kLengthSize = sizeof(std::uint64_t);
 
 constexpr std::string_view safetensors_name(DType dtype) {
-  return dtype == DType::f32 ? "F32" : dtype == DType::bf16 ? "BF16" : "I32";
+  constexpr std::string_view kNames[] = {"F32", "BF16", "I32", "F8_E4M3", "F8_E5M2"};
+  return kNames[static_cast<std::size_t>(dtype)];
 }
 
 /// Bits per element of every type that the format knows; 0 for any other name.

@@ -1,5 +1,6 @@
 // What a step on a simulated GPU takes and leaves: waits, memory, checkpoints, what instruments
 // see.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "support/compare.h"
@@ -51,6 +52,38 @@ TEST_F(GpuStep, AResumedRunHasTheSameBits) {
   config.checkpoint.interval = 4;
   run_on_gpus("at once", {.devices = 2, .seed = 7});
   EXPECT_EQ(weights("parts", "step-00000004"), weights("at once", "step-00000004"));
+}
+
+TEST_F(GpuStep, InFp8AResumedRunHasTheSameBits) {
+  config.training.precision = Precision::bf16;
+  config.training.seq_len = 32;
+  config.training.global_batch_size = 2;
+  config.lr_scheduler.decay = ScheduleKind::constant;
+  for (const Fp8 fp8 : {Fp8::tensor, Fp8::block}) {
+    config.training.fp8 = fp8;
+    const std::string name(enum_name(fp8));
+    config.checkpoint.interval = 2;
+    config.training.steps = 2;
+    run_on_gpus(name, {.devices = 2, .seed = 5});
+    config.training.steps = 4;
+    run_on_gpus(name, {.devices = 2, .seed = 6});
+    config.checkpoint.interval = 4;
+    run_on_gpus(name + " at once", {.devices = 2, .seed = 7});
+    EXPECT_EQ(weights(name, "step-00000004"), weights(name + " at once", "step-00000004"));
+  }
+}
+
+TEST_F(GpuStep, AGpuWithoutFp8IsRefusedByName) {
+  config.training.precision = Precision::bf16;
+  config.training.seq_len = 32;
+  config.training.fp8 = Fp8::tensor;
+  try {
+    run_on_gpus("run", {.devices = 1, .architecture = 80});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("FP8 from sm_89 on, and a simulated GPU, sm_80"));
+  }
+  EXPECT_FALSE(fs::exists(folder / "run" / "metrics.jsonl"));
 }
 
 TEST_F(GpuStep, ContinuesWhatTheProcessorBegan) {

@@ -21,6 +21,7 @@ struct CudaCase {
   std::string model = "gated";  // of support/model_variants.h, or FOLDER/FILE of configs/ablations
   CudaLayout layout{};
   Precision precision = Precision::f32;
+  Fp8 fp8 = Fp8::off;
   std::int64_t steps = 4;
   std::uint64_t seed = 1;
   bool guarded = false;  // memory of the device
@@ -37,8 +38,10 @@ std::string name_of_case(const testing::TestParamInfo<CudaCase>& one) {
   const char* const recompute[] = {"", "_cheap", "_recompute"};
   std::string name =
       fmt::format("{}_{}gpus_{}_zero{}_tp{}{}_cp{}_ep{}{}{}_seed{}", c.model, l.ranks,
-                  c.precision == Precision::f32 ? "f32" : "bf16", l.zero, l.tensor,
-                  l.sequence ? "sp" : "", l.context, l.expert,
+                  c.fp8 != Fp8::off               ? enum_name(c.fp8)
+                  : c.precision == Precision::f32 ? "f32"
+                                                  : "bf16",
+                  l.zero, l.tensor, l.sequence ? "sp" : "", l.context, l.expert,
                   recompute[static_cast<int>(l.recompute)], c.resumed ? "_resumed" : "", c.seed);
   std::ranges::replace_if(
       name, [](char its) { return its == '/' || its == '-'; }, '_');
@@ -57,6 +60,7 @@ class CudaRun : public GpuRun, public testing::WithParamInterface<CudaCase> {
     config.training.global_batch_size = 2 * sequences_at_a_time();
     config.training.seq_len = c.layout.ranks > 2 ? 8 : 16;
     config.training.precision = c.precision;
+    config.training.fp8 = c.fp8;
     config.training.recompute = c.layout.recompute;
     config.training.threads = 1;  // two would wait for each other more than they compute
     config.training.replica_check_interval = 2;
@@ -215,6 +219,30 @@ Cases expert_ablations() {
                       {{}, {.ranks = 2, .zero = 3}, {.ranks = 2, .expert = 2}});
 }
 
+Cases in_fp8() {
+  constexpr Precision kBf16 = Precision::bf16;
+  return {
+      {.model = "gated", .precision = kBf16, .fp8 = Fp8::tensor, .steps = 20, .resumed = true},
+      {.model = "gated", .precision = kBf16, .fp8 = Fp8::block, .steps = 20},
+      {.model = "dense",
+       .layout = {.recompute = Recompute::block},
+       .precision = kBf16,
+       .fp8 = Fp8::block,
+       .guarded = true},
+      {.layout = {.ranks = 2, .zero = 1}, .precision = kBf16, .fp8 = Fp8::tensor, .steps = 20},
+      {.layout = {.ranks = 2, .zero = 3},
+       .precision = kBf16,
+       .fp8 = Fp8::block,
+       .seed = 2,
+       .resumed = true},
+      {.layout = {.ranks = 2, .tensor = 2, .sequence = true},
+       .precision = kBf16,
+       .fp8 = Fp8::tensor,
+       .seed = 3},
+  };
+}
+
+INSTANTIATE_TEST_SUITE_P(Fp8, CudaRun, testing::ValuesIn(in_fp8()), name_of_case);
 INSTANTIATE_TEST_SUITE_P(OneGpu, CudaRun, testing::ValuesIn(one_gpu()), name_of_case);
 INSTANTIATE_TEST_SUITE_P(ManyGpus, CudaRun, testing::ValuesIn(many_gpus()), name_of_case);
 INSTANTIATE_TEST_SUITE_P(Ablations, CudaRun, testing::ValuesIn(dense_ablations()), name_of_case);

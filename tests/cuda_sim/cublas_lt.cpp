@@ -1,5 +1,5 @@
-// The simulated cuBLASLt: products of matrices of f32 and bf16 in the simulated streams. It knows
-// what headgate asks for, and refuses the rest with a sentence (cublasLtGetStatusString).
+// The simulated cuBLASLt: products of matrices of f32, bf16 and FP8 in the simulated streams. It
+// knows what headgate asks for, and refuses the rest with a sentence (cublasLtGetStatusString).
 #include <cublasLt.h>
 
 #include <bit>
@@ -51,7 +51,7 @@ Problem problem_of(cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a,
                    cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d) {
   Problem problem{get<Operation>(operation), get<Layout>(a), get<Layout>(b), get<Layout>(c),
                   get<Layout>(d)};
-  problem.check();
+  problem.check(machine().options.architecture);
   return problem;
 }
 
@@ -71,13 +71,37 @@ void check_operand(const char* name, const void* matrix, const Layout& layout,
            matrix, alignment);
 }
 
-StoredMatrix stored(const void* data, const Layout& layout, cublasOperation_t operation) {
-  return {.data = const_cast<void*>(data),
-          .is_bf16 = layout.type == CUDA_R_16BF,
-          .rows = layout.rows,
-          .columns = layout.columns,
-          .stride = static_cast<std::size_t>(layout.stride),
-          .transposed = operation != CUBLAS_OP_N};
+hg::DType dtype_of(cudaDataType_t type) {
+  if (type == CUDA_R_8F_E4M3) return hg::DType::e4m3;
+  if (type == CUDA_R_8F_E5M2) return hg::DType::e5m2;
+  return type == CUDA_R_16BF ? hg::DType::bf16 : hg::DType::f32;
+}
+
+ScaleBlocks blocks_of(const Scaling& scaling) {
+  if (scaling.mode == CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F) return ScaleBlocks::columns;
+  if (scaling.mode == CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F) return ScaleBlocks::squares;
+  return ScaleBlocks::whole;
+}
+
+/// Throws unless scales are in the device's memory.
+StoredMatrix stored(const void* data, const Layout& layout,
+                    cublasOperation_t operation = CUBLAS_OP_N, const Scaling& scaling = {}) {
+  const StoredMatrix result{.data = const_cast<void*>(data),
+                            .type = dtype_of(layout.type),
+                            .rows = layout.rows,
+                            .columns = layout.columns,
+                            .stride = static_cast<std::size_t>(layout.stride),
+                            .transposed = operation != CUBLAS_OP_N,
+                            .scales = scaling.scales,
+                            .blocks = blocks_of(scaling)};
+  if (scaling.scales == nullptr) return result;
+  HG_CHECK(machine().memory.kind_of(scaling.scales, result.scale_count() * sizeof(float)) ==
+               MemoryKind::device,
+           "scales are not in memory of the device");
+  HG_CHECK(result.blocks == ScaleBlocks::whole ||
+               reinterpret_cast<std::uintptr_t>(scaling.scales) % 16 == 0,
+           "scales are at {}, expected a multiple of 16", static_cast<const void*>(scaling.scales));
+  return result;
 }
 
 }  // namespace
@@ -117,6 +141,14 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t operation,
     auto& its = get<Operation>(operation);
     if (attribute == CUBLASLT_MATMUL_DESC_TRANSA) return set(its.transpose_a, value, bytes);
     if (attribute == CUBLASLT_MATMUL_DESC_TRANSB) return set(its.transpose_b, value, bytes);
+    if (attribute == CUBLASLT_MATMUL_DESC_A_SCALE_POINTER)
+      return set(its.scaling_a.scales, value, bytes);
+    if (attribute == CUBLASLT_MATMUL_DESC_B_SCALE_POINTER)
+      return set(its.scaling_b.scales, value, bytes);
+    if (attribute == CUBLASLT_MATMUL_DESC_A_SCALE_MODE)
+      return set(its.scaling_a.mode, value, bytes);
+    if (attribute == CUBLASLT_MATMUL_DESC_B_SCALE_MODE)
+      return set(its.scaling_b.mode, value, bytes);
     throw Unsupported(fmt::format("an operation has no attribute {}", int(attribute)));
   });
 }
@@ -208,10 +240,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
     HG_CHECK(kind != MemoryKind::pinned, "the workspace is in pinned memory");
     device().enqueue(
         device().stream_of(stream),
-        [d = stored(d, problem.d, CUBLAS_OP_N), alpha = *static_cast<const float*>(alpha),
-         a = stored(a, problem.a, problem.operation.transpose_a),
-         b = stored(b, problem.b, problem.operation.transpose_b),
-         beta = *static_cast<const float*>(beta), c = stored(c, problem.c, CUBLAS_OP_N),
+        [d = stored(d, problem.d), alpha = *static_cast<const float*>(alpha),
+         a = stored(a, problem.a, problem.operation.transpose_a, problem.operation.scaling_a),
+         b = stored(b, problem.b, problem.operation.transpose_b, problem.operation.scaling_b),
+         beta = *static_cast<const float*>(beta), c = stored(c, problem.c),
          room = its.workspace > 0 ? static_cast<float*>(workspace) : nullptr] {
           multiply(d, alpha, a, b, beta, c, room);
           return true;

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "core/dtype.h"
+#include "core/fp8.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define FOR_EVERY_PROCESSOR  // sanitizers start too late for functions that are chosen at load time
@@ -68,13 +68,28 @@ void sum(const std::vector<float>& a, const std::vector<float>& b, const StoredM
 
 float StoredMatrix::get(std::size_t row, std::size_t column) const {
   const std::size_t i = column * stride + row;
-  return is_bf16 ? static_cast<float>(static_cast<const hg::bf16*>(data)[i])
-                 : static_cast<const float*>(data)[i];
+  const auto value = [&]<class T>(T) { return static_cast<float>(static_cast<const T*>(data)[i]); };
+  const float stored = type == hg::DType::f32    ? value(float{})
+                       : type == hg::DType::bf16 ? value(hg::bf16{})
+                       : type == hg::DType::e4m3 ? value(hg::e4m3{})
+                                                 : value(hg::e5m2{});
+  return scales == nullptr ? stored : stored * scales[scale_at(row, column)];
 }
+
+constexpr std::size_t kBlock = 128;
+
+std::size_t StoredMatrix::scale_at(std::size_t row, std::size_t column) const {
+  if (blocks == ScaleBlocks::whole) return 0;
+  if (blocks == ScaleBlocks::columns) return row / kBlock * columns + column;
+  const std::size_t down = (rows + kBlock - 1) / kBlock;
+  return column / kBlock * ((down + 3) / 4 * 4) + row / kBlock;
+}
+
+std::size_t StoredMatrix::scale_count() const { return scale_at(rows - 1, columns - 1) + 1; }
 
 void StoredMatrix::set(std::size_t row, std::size_t column, float value) const {
   const std::size_t i = column * stride + row;
-  if (is_bf16) {
+  if (type == hg::DType::bf16) {
     static_cast<hg::bf16*>(data)[i] = hg::bf16(value);
   } else {
     static_cast<float*>(data)[i] = value;

@@ -213,10 +213,10 @@ cudaError_t cudaPeekAtLastError() { return the_last_error; }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
     case cudaDevAttrComputeCapabilityMajor:
-      *value = 9;
+      *value = machine().options.architecture / 10;
       return cudaSuccess;
     case cudaDevAttrComputeCapabilityMinor:
-      *value = 0;
+      *value = machine().options.architecture % 10;
       return cudaSuccess;
     case cudaDevAttrMultiProcessorCount:
       *value = machine().options.multiprocessors;

@@ -13,6 +13,8 @@ enum class ThreadOrder { linear, reverse, seeded };
 
 struct Options {
   int devices = 8;
+  /// What devices say they are: 90 is sm_90.
+  int architecture = 90;
   /// Of a device: so few that kernels whose blocks walk over much work do walk.
   int multiprocessors = 2;
   /// Work of different streams is done in an order that follows from this number, and from nothing

@@ -25,6 +25,8 @@ class Values {
         case DType::i32:
           tensor_.as<std::int32_t>()[i] = static_cast<std::int32_t>(value(i));
           break;
+        default:
+          fail("no values of {}", name_of(dtype));
       }
     }
   }
@@ -40,8 +42,9 @@ class Values {
         return static_cast<double>(static_cast<float>(tensor_.as<bf16>()[i]));
       case DType::i32:
         return tensor_.as<std::int32_t>()[i];
+      default:
+        fail("no values of {}", name_of(tensor_.dtype()));
     }
-    return 0;
   }
   /// Throws at the first element that is not `value(i)`.
   void expect(const Comm& comm, const std::function<double(std::int64_t)>& value) const {

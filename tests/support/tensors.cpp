@@ -4,9 +4,13 @@
 #include <cstring>
 #include <limits>
 
+#include "core/fp8.h"
+
 namespace hg::test {
 
 float get(const ConstTensor& tensor, std::int64_t i) {
+  if (tensor.dtype() == DType::e4m3) return static_cast<float>(tensor.as<e4m3>()[i]);
+  if (tensor.dtype() == DType::e5m2) return static_cast<float>(tensor.as<e5m2>()[i]);
   return tensor.dtype() == DType::f32 ? tensor.as<float>()[i]
                                       : static_cast<float>(tensor.as<bf16>()[i]);
 }
@@ -14,6 +18,10 @@ float get(const ConstTensor& tensor, std::int64_t i) {
 void set(const Tensor& tensor, std::int64_t i, float value) {
   if (tensor.dtype() == DType::f32) {
     tensor.as<float>()[i] = value;
+  } else if (tensor.dtype() == DType::e4m3) {
+    tensor.as<e4m3>()[i] = e4m3(value);
+  } else if (tensor.dtype() == DType::e5m2) {
+    tensor.as<e5m2>()[i] = e5m2(value);
   } else {
     tensor.as<bf16>()[i] = bf16(value);
   }

@@ -29,7 +29,7 @@ class Tensors {
   std::vector<std::unique_ptr<std::byte[]>> memory_;
 };
 
-/// Element `i` of a contiguous f32 or bf16 tensor.
+/// Element `i` of a contiguous tensor of f32, bf16 or FP8.
 float get(const ConstTensor& tensor, std::int64_t i);
 void set(const Tensor& tensor, std::int64_t i, float value);
 /// The elements of a contiguous i32 tensor.

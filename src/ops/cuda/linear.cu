@@ -22,12 +22,14 @@ void multiply(Context& ctx, const Tensor& c, const Factor& a, const Factor& b, b
                       .a_stride = a.matrix.stride(0),
                       .b_stride = b.matrix.stride(0),
                       .c_stride = c.stride(0),
-                      .input = a.matrix.dtype(),
-                      .output = c.dtype(),
+                      .a_type = a.matrix.dtype(),
+                      .b_type = b.matrix.dtype(),
+                      .c_type = c.dtype(),
                       .a_transposed = a.transposed,
                       .b_transposed = b.transposed,
                       .accumulate = accumulate},
-                     a.matrix.data(), b.matrix.data(), c.data(), scratch.library.data(), stream);
+                     {.a = a.matrix.data(), .b = b.matrix.data(), .c = c.data()},
+                     scratch.library.data(), stream);
 }
 
 }  // namespace

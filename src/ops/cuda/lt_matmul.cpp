@@ -16,14 +16,24 @@ namespace {
 void check(cublasStatus_t status, const LtProduct& p) {
   HG_CHECK(
       status == CUBLAS_STATUS_SUCCESS,
-      "cuBLASLt cannot multiply [{}, {}] by [{}, {}], strides {}{} and {}{}, from {} to {} with "
-      "stride {}: {}",
+      "cuBLASLt cannot multiply [{}, {}] by [{}, {}], strides {}{} and {}{}, from {} and {} to {} "
+      "with stride {}: {}",
       p.m, p.k, p.k, p.n, p.a_stride, p.a_transposed ? " transposed" : "", p.b_stride,
-      p.b_transposed ? " transposed" : "", name_of(p.input), name_of(p.output), p.c_stride,
-      cublasLtGetStatusString(status));
+      p.b_transposed ? " transposed" : "", name_of(p.a_type), name_of(p.b_type), name_of(p.c_type),
+      p.c_stride, cublasLtGetStatusString(status));
 }
 
-cudaDataType_t type_of(DType dtype) { return dtype == DType::f32 ? CUDA_R_32F : CUDA_R_16BF; }
+cudaDataType_t type_of(DType dtype) {
+  if (dtype == DType::e4m3) return CUDA_R_8F_E4M3;
+  if (dtype == DType::e5m2) return CUDA_R_8F_E5M2;
+  return dtype == DType::f32 ? CUDA_R_32F : CUDA_R_16BF;
+}
+
+cublasLtMatmulMatrixScale_t mode_of(Fp8Blocks blocks) {
+  if (blocks == Fp8Blocks::rows) return CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F;
+  if (blocks == Fp8Blocks::squares) return CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F;
+  return CUBLASLT_MATMUL_MATRIX_SCALE_SCALAR_32F;
+}
 
 /// A descriptor of cuBLASLt's that is destroyed with this.
 template <class Handle, cublasStatus_t (*destroy)(Handle)>
@@ -86,28 +96,43 @@ class Plan {
   Plan(cublasLtHandle_t library, const Key& key)
       : product_(key.product),
         operation_(product_, cublasLtMatmulDescCreate, CUBLAS_COMPUTE_32F, CUDA_R_32F),
-        a_(layout(product_, product_.input, product_.m, product_.k, product_.a_transposed,
+        a_(layout(product_, product_.a_type, product_.m, product_.k, product_.a_transposed,
                   product_.a_stride)),
-        b_(layout(product_, product_.input, product_.k, product_.n, product_.b_transposed,
+        b_(layout(product_, product_.b_type, product_.k, product_.n, product_.b_transposed,
                   product_.b_stride)),
-        c_(layout(product_, product_.output, product_.m, product_.n, false, product_.c_stride)) {
+        c_(layout(product_, product_.c_type, product_.m, product_.n, false, product_.c_stride)) {
     const auto transpose = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
     operation_.set(cublasLtMatmulDescSetAttribute, CUBLASLT_MATMUL_DESC_TRANSA,
                    transpose(product_.b_transposed));
     operation_.set(cublasLtMatmulDescSetAttribute, CUBLASLT_MATMUL_DESC_TRANSB,
                    transpose(product_.a_transposed));
+    if (scaled()) {
+      operation_.set(cublasLtMatmulDescSetAttribute, CUBLASLT_MATMUL_DESC_A_SCALE_MODE,
+                     static_cast<std::int32_t>(mode_of(product_.b_blocks)));
+      operation_.set(cublasLtMatmulDescSetAttribute, CUBLASLT_MATMUL_DESC_B_SCALE_MODE,
+                     static_cast<std::int32_t>(mode_of(product_.a_blocks)));
+    }
     choose_algorithm(library, key.alignments);
   }
 
-  void run(cublasLtHandle_t library, const void* a, const void* b, void* c, void* workspace,
-           cudaStream_t stream) const {
+  void run(cublasLtHandle_t library, const LtOperands& its, void* workspace, cudaStream_t stream) {
+    if (scaled()) {
+      operation_.set(cublasLtMatmulDescSetAttribute, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER,
+                     static_cast<const void*>(its.b_scales));
+      operation_.set(cublasLtMatmulDescSetAttribute, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER,
+                     static_cast<const void*>(its.a_scales));
+    }
     const float alpha = 1, beta = product_.accumulate ? 1 : 0;
-    check(cublasLtMatmul(library, operation_.get(), &alpha, b, b_.get(), a, a_.get(), &beta, c,
-                         c_.get(), c, c_.get(), &algorithm_, workspace, kCublasLtWorkspace, stream),
+    check(cublasLtMatmul(library, operation_.get(), &alpha, its.b, b_.get(), its.a, a_.get(), &beta,
+                         its.c, c_.get(), its.c, c_.get(), &algorithm_, workspace,
+                         kCublasLtWorkspace, stream),
           product_);
   }
 
  private:
+  /// The library holds scales to be of FP8 alone. Its own sums are in f32 all through: fast
+  /// accumulation, which is not, is off by default.
+  bool scaled() const { return is_fp8(product_.a_type); }
   /// Terms that are summed apart are summed up in f32, in a fixed order: a reduction in the
   /// output's type would round in between.
   void choose_algorithm(cublasLtHandle_t library, const std::array<std::uint32_t, 3>& alignments) {
@@ -160,9 +185,9 @@ struct CublasLt::State {
 CublasLt::CublasLt() : state_(std::make_unique<State>()) {}
 CublasLt::~CublasLt() = default;
 
-void CublasLt::run(const LtProduct& product, const void* a, const void* b, void* c, void* workspace,
+void CublasLt::run(const LtProduct& product, const LtOperands& its, void* workspace,
                    cudaStream_t stream) {
-  const Key key{product, {alignment_of(a), alignment_of(b), alignment_of(c)}};
+  const Key key{product, {alignment_of(its.a), alignment_of(its.b), alignment_of(its.c)}};
   auto plan = state_->plans.find(key);
   if (plan == state_->plans.end()) {
     plan = state_->plans
@@ -170,7 +195,7 @@ void CublasLt::run(const LtProduct& product, const void* a, const void* b, void*
                         std::forward_as_tuple(state_->library, key))
                .first;
   }
-  plan->second.run(state_->library, a, b, c, workspace, stream);
+  plan->second.run(state_->library, its, workspace, stream);
 }
 
 CublasLt& cublas_lt(Context& ctx) {

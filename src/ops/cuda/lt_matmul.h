@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "core/context.h"
+#include "ops/fp8.h"
 
 namespace hg {
 
@@ -16,11 +17,19 @@ namespace hg {
 struct LtProduct {
   std::int64_t m, n, k;
   std::int64_t a_stride, b_stride, c_stride;
-  DType input, output;              // A and B; C
+  DType a_type, b_type, c_type;
   bool a_transposed, b_transposed;  // A is stored [k, m], not [m, k]; B [n, k], not [k, n]
   bool accumulate;
+  Fp8Blocks a_blocks = Fp8Blocks::whole, b_blocks = Fp8Blocks::whole;  // of FP8
 
   auto operator<=>(const LtProduct&) const = default;
+};
+
+/// Where the operands of a product lie.
+struct LtOperands {
+  const void *a, *b;
+  void* c;
+  const float *a_scales = nullptr, *b_scales = nullptr;  // of FP8, as ops/fp8.h has them
 };
 
 /// A handle of cuBLASLt and the algorithm of every product that ran so far: it is chosen once, by
@@ -34,7 +43,7 @@ class CublasLt {
 
   /// Puts the product into the stream, with a workspace of kCublasLtWorkspace bytes. Throws
   /// hg::Error with the product's shape if cuBLASLt does not take it.
-  void run(const LtProduct& product, const void* a, const void* b, void* c, void* workspace,
+  void run(const LtProduct& product, const LtOperands& operands, void* workspace,
            cudaStream_t stream);
 
  private:

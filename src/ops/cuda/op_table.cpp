@@ -8,6 +8,7 @@
 #include "ops/dispatch.h"
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
+#include "ops/fp8.h"
 #include "ops/gate.h"
 #include "ops/glu.h"
 #include "ops/grouped_linear.h"
@@ -42,12 +43,12 @@ const Table& table() {
       AttentionBackward, Add, ClipForward, ClipBackward, Zero, EmbeddingForward, EmbeddingBackward,
       RmsNormForward, AddRmsNormForward, RmsNormBackward, HeadNormRopeForward, HeadNormRopeBackward,
       GateForward, GateBackward, SinkForward, SinkBackward, SwiGluForward, SwiGluBackward,
-      LinearForward, LinearBackwardInput, LinearBackwardWeight, GroupedLinearForward,
-      GroupedLinearBackwardInput, GroupedLinearBackwardWeight, RouterForward, RouterBackward,
-      RouterLoads, RouterBalance, RouterBiasUpdate, ExpertPlan, ArrivalPlan, Permute, Unpermute,
-      PermuteWeights, UnpermuteWeights, SumTokens, SumHeadsForward, SumHeadsBackward, AdamW,
-      SumOfSquares, Cast, CrossEntropy, CrossEntropyPart, CrossEntropyJoin, Magnitudes,
-      JoinMagnitudes, GateScores, UpdateNorms>();
+      LinearForward, LinearBackwardInput, LinearBackwardWeight, Fp8Quantize, Fp8Product,
+      GroupedLinearForward, GroupedLinearBackwardInput, GroupedLinearBackwardWeight, RouterForward,
+      RouterBackward, RouterLoads, RouterBalance, RouterBiasUpdate, ExpertPlan, ArrivalPlan,
+      Permute, Unpermute, PermuteWeights, UnpermuteWeights, SumTokens, SumHeadsForward,
+      SumHeadsBackward, AdamW, SumOfSquares, Cast, CrossEntropy, CrossEntropyPart, CrossEntropyJoin,
+      Magnitudes, JoinMagnitudes, GateScores, UpdateNorms>();
   return all;
 }
 

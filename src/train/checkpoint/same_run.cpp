@@ -28,8 +28,9 @@ constexpr std::array<std::string_view, 11> kFree = {"name",
                                                     "training.recompute",
                                                     "training.threads",
                                                     "training.steps"};
-constexpr std::array<std::string_view, 4> kRounding = {
-    "parallelism.", "training.device", "training.micro_batch_size", "training.precision"};
+constexpr std::array<std::string_view, 5> kRounding = {"parallelism.", "training.device",
+                                                       "training.micro_batch_size",
+                                                       "training.precision", "training.fp8"};
 
 void check_fingerprints(const RunConfig& config, const fs::path& checkpoint,
                         const Fingerprints& saved, const Fingerprints& now) {

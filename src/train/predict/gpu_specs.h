@@ -9,7 +9,9 @@ namespace hg {
 
 struct GpuSpecs {
   std::string_view name;
+  int architecture;      ///< 90 is sm_90
   double bf16_flops;     ///< of tensor cores, per second, f32 accumulation
+  double fp8_flops;      ///< likewise; 0: it has none
   double f32_flops;      ///< of everything else
   double memory_speed;   ///< bytes per second
   double memory;         ///< bytes

@@ -2,10 +2,15 @@
 
 #include <algorithm>
 
+#include "ops/fp8.h"
+#include "train/fp8_support.h"
+
 namespace hg {
 namespace {
 
-/// Whether tensor cores do it.
+constexpr std::string_view kFp8 = Fp8Product::name;
+
+/// Whether tensor cores do it, in the model's precision.
 bool is_product(std::string_view op) {
   return op.starts_with("linear_") || op.starts_with("grouped_linear_") ||
          op.starts_with("attention_");
@@ -17,7 +22,7 @@ bool is_collective(std::string_view op) {
 }
 
 struct Speeds {
-  double flops, product, memory, inner, outer;  // per second, as assumed; links of a node, network
+  double flops, product, fp8, memory, inner, outer;  // per second, as assumed; links, network
 };
 
 OpPrediction predict(std::string_view name, const Trace::Entry& op, double times,
@@ -26,7 +31,10 @@ OpPrediction predict(std::string_view name, const Trace::Entry& op, double times
   const double calls = times * static_cast<double>(op.calls);
   result.calls = static_cast<std::int64_t>(calls);
   double bytes = times * op.cost.bytes / speeds.memory;
-  double flops = times * op.cost.flops / (is_product(name) ? speeds.product : speeds.flops);
+  double flops = times * op.cost.flops /
+                 (name == kFp8       ? speeds.fp8
+                  : is_product(name) ? speeds.product
+                                     : speeds.flops);
   if (is_collective(name)) {
     bytes = times * op.cost.bytes / link;
     flops = 0;
@@ -68,17 +76,19 @@ double exchanged_bytes(const RunConfig& config, const StepPlan& plan, const Mesh
 double light_seconds(std::string_view op, const Cost& cost, const GpuSpecs& gpu, DType dtype) {
   if (is_collective(op)) return cost.bytes / gpu.link_speed;
   const bool tensor_cores = is_product(op) && dtype == DType::bf16;
-  return std::max(cost.bytes / gpu.memory_speed,
-                  cost.flops / (tensor_cores ? gpu.bf16_flops : gpu.f32_flops));
+  const double flops = op == kFp8 ? gpu.fp8_flops : tensor_cores ? gpu.bf16_flops : gpu.f32_flops;
+  return std::max(cost.bytes / gpu.memory_speed, cost.flops / flops);
 }
 
 StepPrediction predict_step(const RunConfig& config, const StepPlan& plan, const MeshShape& shape,
                             const GpuSpecs& gpu, double flops_per_token,
                             const RooflineAssumptions& assumed) {
+  check_fp8(config.training.fp8, gpu.architecture, std::string(gpu.name));
   const double precision =
       config.training.precision == Precision::f32 ? gpu.f32_flops : gpu.bf16_flops;
   const Speeds speeds{.flops = gpu.f32_flops,
                       .product = precision * assumed.product_share,
+                      .fp8 = gpu.fp8_flops * assumed.product_share,
                       .memory = gpu.memory_speed * assumed.memory_share,
                       .inner = gpu.link_speed * assumed.network_share,
                       .outer = gpu.network_speed * assumed.network_share};

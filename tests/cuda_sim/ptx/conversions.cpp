@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/fp8.h"
 #include "cuda_sim/ptx/forms.h"
 
 namespace cuda_sim::ptx {
@@ -25,6 +26,14 @@ std::uint16_t to_bf16(float x) {
   if (std::isnan(x)) return 0x7fff;
   const auto bits = std::bit_cast<std::uint32_t>(x);
   return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);  // ties to even
+}
+
+template <class Fp8>
+std::uint16_t fp8_pair(float high, float low) {
+  const auto bits = [](float x) {
+    return static_cast<std::uint16_t>(std::isnan(x) ? 0x7f : Fp8(x).bits);
+  };
+  return static_cast<std::uint16_t>(bits(high) << 8 | bits(low));
 }
 
 template <class To, class From>
@@ -86,6 +95,11 @@ void add_conversions(Forms& forms) {
   forms.add("cvt.rn.bf16x2.f32", pure([](float high, float low) {
               return std::uint32_t{to_bf16(high)} << 16 | to_bf16(low);
             }));
+  // The first operand becomes the upper byte; NaN loses its sign.
+  forms.add("cvt.rn.satfinite.e4m3x2.f32",
+            pure([](float high, float low) { return fp8_pair<hg::e4m3>(high, low); }));
+  forms.add("cvt.rn.satfinite.e5m2x2.f32",
+            pure([](float high, float low) { return fp8_pair<hg::e5m2>(high, low); }));
   for (const char* direction : {"cvta.to.global.u64", "cvta.global.u64"})
     forms.add(direction, pure([](std::uint64_t address) { return address; }));
 }

@@ -157,7 +157,8 @@ TEST(CudaLinear, WhatTheLibraryRefusesIsAnErrorWithTheShape) {
     EXPECT_THAT(error.what(),
                 testing::AllOf(
                     testing::HasSubstr("cuBLASLt cannot multiply [8, 16] by [16, 24], strides 16 "
-                                       "and 16 transposed, from bf16 to bf16 with stride 24: "),
+                                       "and 16 transposed, from bf16 and bf16 to bf16 with stride "
+                                       "24: "),
                     testing::HasSubstr("B is not in memory of the device")));
   }
 }
