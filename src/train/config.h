@@ -55,6 +55,7 @@ struct TrainingConfig {
   Precision precision = Precision::automatic;
   Recompute recompute = Recompute::none;
   std::int64_t threads = 0;
+  bool cuda_graphs = true;
   std::int64_t replica_check_interval = 0;
   double time_limit = 0;
 
@@ -73,6 +74,8 @@ struct TrainingConfig {
       "of weights in use and activations; auto: bf16 on a GPU and with AMX, else f32");
     f("recompute", recompute, "what backward makes again instead of keeping");
     f("threads", threads, "CPU threads; 0: one per core", at_least(0));
+    f("cuda_graphs", cuda_graphs,
+      "on GPUs, micro-batches that neither communicate nor wait run as CUDA graphs");
     f("replica_check_interval", replica_check_interval,
       "steps between comparisons of what several ranks must hold bit for bit; 0: never",
       at_least(0));

@@ -27,12 +27,14 @@ class GpuRun : public SmallRun {
                      .console = nullptr,
                      .world = &world,
                      .gpu = {.device = world.rank(),
-                             .module = headgate_gpu_module(),
+                             .module = module,
                              .nccl = headgate_nccl_api()}});
     });
     EXPECT_EQ(cuda_sim::Simulation::left_over(), 0U);
     return cuda_sim::Simulation::counts();
   }
+
+  const GpuModule* module = headgate_gpu_module();
 
   /// Rows of the runs "cpu" and "cuda", of the same steps. A run that was resumed has validated
   /// twice where it was.
