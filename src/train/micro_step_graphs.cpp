@@ -1,5 +1,7 @@
 #include "train/micro_step_graphs.h"
 
+#include <algorithm>
+
 #include "core/log.h"
 #include "train/run_model.h"
 
@@ -57,24 +59,21 @@ void MicroStepGraphs::run(const Context& ctx, const MicroStepKey& key, MicroBatc
     return work();
   }
   if (refused_.contains(key)) return work();
-  const auto known = graphs_.find(key);
-  if (known == graphs_.end()) {
-    if (graphs_.size() < kMost) {
-      graphs_.emplace(key, nullptr);
-    } else {
-      say_once(fmt::format("there are {} CUDA graphs: other micro-batches run op by op", kMost));
-    }
-    return work();
-  }
+  const auto [known, is_new] = graphs_.try_emplace(key);
+  if (is_new) return work();
   GpuGraphs::Graph& graph = known->second;
   const bool records = graph == nullptr;
+  const auto recorded = [](const auto& its) { return its.second != nullptr; };
+  if (records && std::ranges::count_if(graphs_, recorded) == std::int64_t{kMost}) {
+    say_once(fmt::format("there are {} CUDA graphs: other micro-batches run op by op", kMost));
+    return work();
+  }
   try {
     gpu_->run_graph(graph, work);
   } catch (const Error& error) {
     if (graph != nullptr) throw;  // it was recorded: this is the GPU's
     log_warn("no CUDA graph of {}: {}", words(key), error.what());
     refused_.insert(key);
-    graphs_.erase(known);
     return work();
   }
   if (records) log_info("a CUDA graph of {}", words(key));
