@@ -22,13 +22,12 @@ class GpuRun : public SmallRun {
     const cuda_sim::Simulation simulation(options);
     const std::string resolved = to_yaml(config);
     run_ranks(options.devices, [&](Comm& world) {
-      train(config, {.folder = folder / name,
-                     .resolved_config = resolved,
-                     .console = nullptr,
-                     .world = &world,
-                     .gpu = {.device = world.rank(),
-                             .module = module,
-                             .nccl = headgate_nccl_api()}});
+      train(config,
+            {.folder = folder / name,
+             .resolved_config = resolved,
+             .console = nullptr,
+             .world = &world,
+             .gpu = {.device = world.rank(), .module = module, .nccl = headgate_nccl_api()}});
     });
     EXPECT_EQ(cuda_sim::Simulation::left_over(), 0U);
     return cuda_sim::Simulation::counts();
