@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cuda/check.h"
+#include "cuda/stream_capture.h"
 
 namespace hg {
 namespace {
@@ -116,6 +117,7 @@ void CudaStream::zero(void* memory, std::size_t bytes) {
 }
 
 void CudaStream::upload(void* to, const void* from, std::size_t bytes) {
+  refuse_in_graph("an upload");
   use();
   for (std::size_t done = 0; done < bytes; done += StagingMemory::kHalf) {
     staging_.upload(static_cast<std::byte*>(to) + done, static_cast<const std::byte*>(from) + done,
@@ -140,6 +142,7 @@ std::shared_ptr<GpuStream> CudaStream::another() {
 }
 
 GpuStream::Mark CudaStream::mark() {
+  refuse_in_graph("a mark");
   use();
   cudaEvent_t event = nullptr;
   check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "an event");
@@ -152,6 +155,27 @@ void CudaStream::wait_for(const Mark& mark) {
   use();
   check_cuda(cudaStreamWaitEvent(stream_, static_cast<cudaEvent_t>(mark.get()), 0),
              "waiting for another stream");
+}
+
+void CudaStream::refuse_in_graph(const char* what) const {
+  HG_CHECK(!recording_, "GPU: {} cannot be part of a graph", what);
+}
+
+void CudaStream::run_graph(Graph& graph, const std::function<void()>& work) {
+  use();
+  if (!graph) {
+    StreamCapture capture(stream_);
+    recording_ = true;
+    try {
+      work();
+    } catch (...) {
+      recording_ = false;
+      throw;
+    }
+    recording_ = false;
+    graph = capture.finish();
+  }
+  check_cuda(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph.get()), stream_), "a graph");
 }
 
 }  // namespace hg

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include "core/gpu.h"
+#include "core/gpu_graph.h"
 
 namespace hg {
 
@@ -35,7 +36,7 @@ using CudaOp = void (*)(const void* op, Context& ctx, cudaStream_t stream);
 /// The kernels of an op, by its name; throws if it has none.
 using CudaOps = CudaOp (*)(std::string_view name);
 
-class CudaStream final : public GpuStream {
+class CudaStream final : public GpuStream, public GpuGraphs {
  public:
   /// Throws if there is no such GPU.
   CudaStream(int device, CudaOps ops);
@@ -56,16 +57,20 @@ class CudaStream final : public GpuStream {
   std::shared_ptr<GpuStream> another() override;
   Mark mark() override;
   void wait_for(const Mark& mark) override;
+  void run_graph(Graph& graph, const std::function<void()>& work) override;
 
  private:
   /// Makes this GPU the calling thread's.
   void use() const;
+  /// For what a graph would do again as it was, where it is to be otherwise each time.
+  void refuse_in_graph(const char* what) const;
 
   int device_;
   CudaOps ops_;
   std::string description_;
   cudaStream_t stream_ = nullptr;
   StagingMemory staging_;
+  bool recording_ = false;
 };
 
 /// GPUs of this machine; throws one sentence if there is none, whatever the runtime says.

@@ -116,7 +116,12 @@ void StreamQueue::wait(Ticket ticket) {
            submitted_);
   if (marks_.empty()) return;
   const Ticket oldest = submitted_ - static_cast<Ticket>(marks_.size()) + 1;
-  compute_->wait_for(marks_[static_cast<std::size_t>(std::max(ticket, oldest) - oldest)]);
+  const auto at = marks_.begin() + (std::max(ticket, oldest) - oldest);
+  // What has been waited for once leaves no mark: a wait that adds nothing would keep a micro-batch
+  // from being a graph.
+  if (*at == nullptr) return;
+  compute_->wait_for(*at);
+  for (auto its = at + 1; its != marks_.begin() && *--its != nullptr;) its->reset();
 }
 
 void StreamQueue::leave(int exceptions) noexcept {

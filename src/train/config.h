@@ -61,6 +61,7 @@ struct TrainingConfig {
   Fp8 fp8 = Fp8::off;
   Recompute recompute = Recompute::none;
   std::int64_t threads = 0;
+  bool cuda_graphs = true;
   std::int64_t replica_check_interval = 0;
   double time_limit = 0;
 
@@ -82,6 +83,8 @@ struct TrainingConfig {
       "a whole tensor or a block of 128");
     f("recompute", recompute, "what backward makes again instead of keeping");
     f("threads", threads, "CPU threads; 0: one per core", at_least(0));
+    f("cuda_graphs", cuda_graphs,
+      "on GPUs, micro-batches that neither communicate nor wait run as CUDA graphs");
     f("replica_check_interval", replica_check_interval,
       "steps between comparisons of what several ranks must hold bit for bit; 0: never",
       at_least(0));

@@ -37,14 +37,14 @@ StepLosses::StepLosses(const Context& ctx, Arena& arena, std::int64_t tokens,
                        std::int64_t micro_batches)
     : sums_(static_cast<std::size_t>(micro_batches)) {
   const Device device = ctx.scratch_device();
-  const std::int64_t rooms = device == Device::cuda ? micro_batches : 1;
+  kept_ = device == Device::cuda ? micro_batches : 0;
+  const std::int64_t rooms = kept_ > 1 ? kept_ + 1 : 1;  // one is where it is written
   values_ = arena.allocate("token losses", DType::f32, {rooms, 2, tokens});
   if (device == Device::cuda) targets_.resize(sums_.size());
 }
 
-TokenLosses StepLosses::room(std::int64_t micro_batch) const {
-  const Tensor its =
-      values_.dim(0) > 1 ? values_.rows(micro_batch, micro_batch + 1) : values_.rows(0, 1);
+TokenLosses StepLosses::room() const {
+  const Tensor its = values_.rows(values_.dim(0) - 1, values_.dim(0));
   const Shape row{values_.dim(2)};
   return {.loss = its.slice(1, 0, 1).view(row), .lse = its.slice(1, 1, 2).view(row)};
 }
@@ -53,15 +53,19 @@ void StepLosses::written(const Context& ctx, std::int64_t micro_batch, const Hos
   const auto i = static_cast<std::size_t>(micro_batch);
   if (on_gpu(ctx)) {
     targets_[i] = batch.targets;
+    if (kept_ == 1) return;
+    const std::int64_t place = values_.dim(0) - 1;
+    copy_values(ctx, values_.rows(micro_batch, micro_batch + 1), values_.rows(place, place + 1));
   } else {
-    sums_[i] = loss_of(ctx, batch, room(micro_batch));
+    sums_[i] = loss_of(ctx, batch, room());
   }
 }
 
 std::vector<MicroBatchLoss> StepLosses::take(const Context& ctx) {
   if (on_gpu(ctx)) {
-    copy_.resize(static_cast<std::size_t>(values_.numel()));
-    load_values(ctx, copy_.data(), values_);
+    const Tensor all = values_.rows(0, kept_);
+    copy_.resize(static_cast<std::size_t>(all.numel()));
+    load_values(ctx, copy_.data(), all);
     const std::int64_t tokens = values_.dim(2);
     for (std::size_t i = 0; i < targets_.size(); ++i) {
       const float* loss = copy_.data() + static_cast<std::int64_t>(i) * 2 * tokens;

@@ -20,21 +20,23 @@ struct MicroBatchLoss {
 MicroBatchLoss loss_of(const Context& ctx, const HostBatch& batch, const TokenLosses& losses);
 
 /// The losses of the micro-batches of a step, as they come. The processor's are summed up at once,
-/// in room for one micro-batch; a GPU has room for all of them, so that the host waits once a step.
+/// in room for one micro-batch; a GPU keeps those of all of them, so that the host waits once a
+/// step.
 class StepLosses {
  public:
   /// A meta run takes what the device needs that it plans for.
   StepLosses(const Context& ctx, Arena& arena, std::int64_t tokens, std::int64_t micro_batches);
 
-  /// Where a micro-batch's losses are to be written.
-  TokenLosses room(std::int64_t micro_batch) const;
+  /// Where a micro-batch's losses are to be written: the same place for each.
+  TokenLosses room() const;
   /// They are, or will be by what is in the GPU's stream.
   void written(const Context& ctx, std::int64_t micro_batch, const HostBatch& batch);
   /// All losses of the step; zero where nothing was written. Begins the next step.
   std::vector<MicroBatchLoss> take(const Context& ctx);
 
  private:
-  Tensor values_;  // [micro-batches with room, 2, T]: losses, and logsumexp
+  std::int64_t kept_;  // micro-batches whose losses wait for take()
+  Tensor values_;      // [.., 2, T]: losses, and logsumexp; the last row is where they are written
   std::vector<MicroBatchLoss> sums_;
   std::vector<std::vector<std::int32_t>> targets_;  // of micro-batches that a GPU works on
   std::vector<float> copy_;                         // of a GPU's values

@@ -41,7 +41,8 @@ MicroBatches::MicroBatches(const RunConfig& config, RunModel& run)
       batches_(static_cast<std::size_t>(schedule_.batches),
                HostBatch(micro_batch_tokens(config.training, mesh_))),
       views_(batches_.size()),
-      losses_(run.ctx, run.tables, micro_batch_tokens(config.training, mesh_), micro_batches_) {}
+      losses_(run.ctx, run.tables, micro_batch_tokens(config.training, mesh_), micro_batches_),
+      graphs_(config, run.ctx, mesh_) {}
 
 MicroBatches::~MicroBatches() {
   if (mesh_.links != nullptr) mesh_.links->leave(exceptions_);
@@ -51,24 +52,54 @@ std::vector<MicroBatchLoss> MicroBatches::step(Loader& loader, const Instruments
   loaded_ = 0;
   data_seconds_ = 0;
   run_.model.begin_step(run_.ctx);
-  for (const PipelineAction& action : schedule_.actions) {
-    const UseSlot slot(run_, action.slot);
-    const std::size_t place = load(action.micro_batch, loader);
-    const bool looks = action.micro_batch == 0 && instruments != nullptr;
-    if (action.pass == PipelineAction::Pass::forward) {
-      if (looks && action.chunk == 0) seen_tokens_ = loader.whole().tokens;  // loaded just now
-      forward(action, views_[place], looks ? instruments : nullptr);
-    } else {
-      backward(action, views_[place]);
-      if (run_.model.ends(action.chunk))
-        losses_.written(run_.ctx, action.micro_batch, batches_[place]);
-    }
+  if (graphs_) {
+    for (int i = 0; i < micro_batches_; ++i) act_as_one(i, loader, i == 0 ? instruments : nullptr);
+  } else {
+    for (const PipelineAction& action : schedule_.actions)
+      act(action, loader, action.micro_batch == 0 ? instruments : nullptr);
   }
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const UseSlot slot(run_, static_cast<int>(i));
     finish(slots_[i]);
   }
   return losses_.take(run_.ctx);
+}
+
+void MicroBatches::act(const PipelineAction& action, Loader& loader,
+                       const Instruments* instruments) {
+  const UseSlot slot(run_, action.slot);
+  const std::size_t place = load(action.micro_batch, loader);
+  if (action.pass == PipelineAction::Pass::forward) {
+    if (instruments != nullptr && action.chunk == 0)
+      seen_tokens_ = loader.whole().tokens;  // loaded just now
+    forward(action, views_[place], instruments);
+  } else {
+    backward(action, views_[place]);
+    if (run_.model.ends(action.chunk))
+      losses_.written(run_.ctx, action.micro_batch, batches_[place]);
+  }
+}
+
+void MicroBatches::act_as_one(int micro_batch, Loader& loader, const Instruments* instruments) {
+  const std::size_t place = load(micro_batch, loader);
+  if (instruments != nullptr) seen_tokens_ = loader.whole().tokens;
+  const Batch& batch = views_[place];
+  const MicroStepKey key{.accumulates = micro_batch > 0,
+                         .instruments = instruments,
+                         .tokens = batch.tokens.dim(0),
+                         .documents = batch.documents.dim(0) - 1,
+                         .longest = batch.longest};
+  graphs_.run(run_.ctx, key, place_in_step(micro_batch), [&] {
+    const PipelineAction whole{
+        .pass = PipelineAction::Pass::forward, .micro_batch = micro_batch, .chunk = 0, .slot = 0};
+    forward(whole, batch, instruments);
+    backward(whole, batch);
+  });
+  losses_.written(run_.ctx, micro_batch, batches_[place]);
+}
+
+MicroBatch MicroBatches::place_in_step(int micro_batch) const {
+  return {.first = micro_batch == 0, .last = micro_batch + 1 == micro_batches_};
 }
 
 std::size_t MicroBatches::load(int micro_batch, Loader& loader) {
@@ -110,9 +141,8 @@ void MicroBatches::backward(const PipelineAction& action, const Batch& batch) {
   run_.model.backward(ctx, action.chunk, batch,
                       {.recompute = config_.training.recompute,
                        .z_loss = static_cast<float>(config_.training.z_loss),
-                       .micro = {.first = action.micro_batch == 0,
-                                 .last = action.micro_batch + 1 == micro_batches_}},
-                      slot.flight, losses_.room(action.micro_batch), d);
+                       .micro = place_in_step(action.micro_batch)},
+                      slot.flight, losses_.room(), d);
   if (!run_.model.begins(action.chunk))
     slot.sent[PipelineLinks::kGradients] = mesh_.links->send(PipelineLinks::kGradients, d, label);
 }

@@ -8,6 +8,7 @@
 #include "data/loader.h"
 #include "dist/pipeline_schedule.h"
 #include "train/micro_batch_loss.h"
+#include "train/micro_step_graphs.h"
 #include "train/run_model.h"
 
 namespace hg {
@@ -34,13 +35,17 @@ class MicroBatches {
   /// The ids of the micro-batch that instruments saw last.
   const std::vector<std::int32_t>& seen_tokens() const { return seen_tokens_; }
   /// Room for those of one batch, between steps.
-  TokenLosses losses() const { return losses_.room(0); }
+  TokenLosses losses() const { return losses_.room(); }
 
  private:
   struct Slot {
     Flight flight;
     CommQueue::Ticket sent[PipelineLinks::kWays] = {};
   };
+  void act(const PipelineAction& action, Loader& loader, const Instruments* instruments);
+  /// Both passes of a micro-batch through the whole model, in a graph where that can be.
+  void act_as_one(int micro_batch, Loader& loader, const Instruments* instruments);
+  MicroBatch place_in_step(int micro_batch) const;
   void forward(const PipelineAction& action, const Batch& batch, const Instruments* instruments);
   void backward(const PipelineAction& action, const Batch& batch);
   /// The place of a micro-batch in batches_, loaded.
@@ -57,6 +62,7 @@ class MicroBatches {
   std::vector<Batch> views_;        // of those, where the context computes
   int loaded_ = 0;                  // micro-batches of the step
   StepLosses losses_;
+  MicroStepGraphs graphs_;
   const int exceptions_ = std::uncaught_exceptions();  // alive when this was made
   double data_seconds_ = 0;
   std::vector<std::int32_t> seen_tokens_;

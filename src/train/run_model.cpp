@@ -125,7 +125,7 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh
   make_batch_rooms(meta, config, mesh, schedule);
   const StepLosses step_losses(meta.ctx, meta.tables, tokens,
                                config.training.accumulation_steps(mesh.data.size));
-  const TokenLosses losses = step_losses.room(0);
+  const TokenLosses losses = step_losses.room();
 
   infer_batch(meta, batch, losses);
   if (config.metrics.instrument_interval > 0) {

@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "cuda_sim/cublas_lt_multiply.h"
 #include "cuda_sim/cublas_lt_problem.h"
+#include "cuda_sim/kernel.h"
 #include "cuda_sim/machine.h"
 
 namespace cuda_sim {
@@ -112,6 +113,7 @@ using namespace cuda_sim;
 extern "C" {
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
+  if (check_safe("cublasLtCreate") != cudaSuccess) return CUBLAS_STATUS_NOT_INITIALIZED;
   *handle = reinterpret_cast<cublasLtHandle_t>(new Library{current_device()});
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -201,6 +203,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatmulHeuristicResult_t* results,
                                               int* found) {
   return guarded([&] {
+    HG_CHECK(check_safe("the choice of an algorithm") == cudaSuccess,
+             "an algorithm is chosen while a stream records: the simulation wants it before");
     HG_CHECK(wanted > 0, "{} algorithms are wanted, expected one or more", wanted);
     const Algorithm best = choose(problem_of(operation, a, b, c, d), get<Preference>(preference));
     results[0] = {.algo = std::bit_cast<cublasLtMatmulAlgo_t>(best),
@@ -238,8 +242,17 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
              "the workspace is at {}, expected a multiple of 16", workspace);
     const auto kind = machine().memory.kind_of(workspace, its.workspace);
     HG_CHECK(kind != MemoryKind::pinned, "the workspace is in pinned memory");
+    stream = device().stream_of(stream);
+    HG_CHECK(check_capture(stream) == cudaSuccess, "what the stream records is invalid");
+    Operands operands{
+        .kind = "product",
+        .values = {bytes_of(d), bytes_of(a), bytes_of(b), bytes_of(c), bytes_of(problem.hash()),
+                   bytes_of(problem.operation.scaling_a.scales),
+                   bytes_of(problem.operation.scaling_b.scales), bytes_of(workspace),
+                   bytes_of(*static_cast<const float*>(alpha)),
+                   bytes_of(*static_cast<const float*>(beta))}};
     device().enqueue(
-        device().stream_of(stream),
+        stream,
         [d = stored(d, problem.d), alpha = *static_cast<const float*>(alpha),
          a = stored(a, problem.a, problem.operation.transpose_a, problem.operation.scaling_a),
          b = stored(b, problem.b, problem.operation.transpose_b, problem.operation.scaling_b),
@@ -247,7 +260,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
          room = its.workspace > 0 ? static_cast<float*>(workspace) : nullptr] {
           multiply(d, alpha, a, b, beta, c, room);
           return true;
-        });
+        },
+        {}, std::move(operands));
   });
 }
 }

@@ -114,8 +114,10 @@ struct Call {
 template <class T>
 std::vector<std::byte> bytes_of(const T& value) {
   static_assert(std::is_trivially_copyable_v<T>);
-  const auto* bytes = reinterpret_cast<const std::byte*>(&value);
-  return {bytes, bytes + sizeof value};
+  T copy = value;
+  __builtin_clear_padding(&copy);  // so that equal arguments have equal bytes
+  const auto* bytes = reinterpret_cast<const std::byte*>(&copy);
+  return {bytes, bytes + sizeof copy};
 }
 template <class... Parameters>
 Call call(void (*kernel)(Parameters...), std::type_identity_t<Parameters>... arguments) {

@@ -57,14 +57,21 @@ cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t share
   } catch (const hg::Error& e) {
     return error(cudaErrorInvalidConfiguration, e.what());
   }
-  ++machine().launches;
-  Device& its_device = device();
   std::function<void()> kernel = translate() != nullptr ? translate()(call) : std::move(call.body);
-  its_device.enqueue(its_device.stream_of(stream), [=, &options, kernel = std::move(kernel)] {
+  Device& its_device = device();
+  stream = its_device.stream_of(stream);
+  if (const cudaError_t code = check_capture(stream)) return code;
+  if (!stream->capture) ++machine().launches;
+  Operands operands{.kind = "kernel", .values = std::move(call.arguments)};
+  for (const auto& value :
+       {bytes_of(call.kernel), bytes_of(grid), bytes_of(block), bytes_of(shared_bytes)})
+    operands.values.push_back(value);
+  const auto work = [=, &options, kernel = std::move(kernel)] {
     if (observer().launch != nullptr) observer().launch();
     run_grid(kernel, grid, block, shared_bytes, options);
     return true;
-  });
+  };
+  its_device.enqueue(stream, work, {}, std::move(operands));
   return cudaSuccess;
 }
 

@@ -40,8 +40,21 @@ void Device::end_stream(cudaStream_t stream) {
   std::erase_if(streams_, [&](const auto& its) { return its.get() == stream; });
 }
 
-MarkPointer Device::enqueue(cudaStream_t stream, Work work, std::vector<MarkPointer> after) {
+bool Operands::operator==(const Operands& other) const {
+  return std::string_view(kind) == other.kind && values == other.values;
+}
+
+MarkPointer Device::enqueue(cudaStream_t stream, Work work, std::vector<MarkPointer> after,
+                            Operands operands) {
   const std::scoped_lock lock(mutex_);
+  if (stream->capture) {
+    if (operands.kind == nullptr) stream->capture->failure = "of work that cannot be captured";
+    stream->capture->nodes.push_back({.work = std::move(work), .operands = std::move(operands)});
+    const auto mark = std::make_shared<Mark>();
+    mark->capture = stream->capture;
+    mark->captured = true;
+    return mark;
+  }
   const auto& default_stream = streams_.front();
   const auto wait_for = [&](const MarkPointer& mark) {
     if (!is_done(mark)) after.push_back(mark);
@@ -74,6 +87,14 @@ std::vector<MarkPointer> Device::last_of_all() {
 std::size_t Device::streams() {
   const std::scoped_lock lock(mutex_);
   return streams_.size() - 1;
+}
+
+std::vector<std::shared_ptr<Capture>> Device::captures() {
+  const std::scoped_lock lock(mutex_);
+  std::vector<std::shared_ptr<Capture>> all;
+  for (const auto& stream : streams_)
+    if (stream->capture) all.push_back(stream->capture);
+  return all;
 }
 
 bool Device::step() {
@@ -135,7 +156,11 @@ Simulation::~Simulation() { the_machine().reset(); }
 
 Simulation::Counts Simulation::counts() {
   const Machine& its = machine();
-  return {.allocations = its.allocations, .waits = its.waits, .launches = its.launches};
+  return {.allocations = its.allocations,
+          .waits = its.waits,
+          .launches = its.launches,
+          .graphs = its.graphs,
+          .graph_launches = its.graph_launches};
 }
 
 bool Simulation::sanitized() {
@@ -147,7 +172,7 @@ bool Simulation::sanitized() {
 }
 
 std::size_t Simulation::left_over() {
-  std::size_t count = machine().memory.blocks();
+  std::size_t count = machine().memory.blocks() + machine().graphs_alive;
   for (const auto& device : machine().devices) count += device->streams();
   return count;
 }

@@ -21,15 +21,41 @@
 
 namespace cuda_sim {
 
+struct Capture;
+
 /// The end of a piece of work, for whoever waits for it.
 struct Mark {
   std::atomic<bool> done{false};
-  hg::Clock::time_point when{};  // written before done
+  hg::Clock::time_point when{};      // written before done
+  std::weak_ptr<Capture> capture{};  // in which the work was recorded: it is never done
+  bool captured = false;
 };
 using MarkPointer = std::shared_ptr<Mark>;
 
 /// Returns whether it is done; if not, it is called again, and other streams may go on meanwhile.
 using Work = std::function<bool()>;
+
+/// What a piece of work is, for whoever compares two: its kind, and the bytes of all operands.
+/// Without a kind, it cannot be part of a graph.
+struct Operands {
+  const char* kind = nullptr;
+  std::vector<std::vector<std::byte>> values{};
+
+  bool operator==(const Operands& other) const;
+};
+
+/// Work in a graph: it can be done again.
+struct Node {
+  Work work;
+  Operands operands;
+};
+
+/// What a stream is recording.
+struct Capture {
+  bool relaxed;  // the thread may call what is unsafe
+  std::vector<Node> nodes{};
+  std::string failure{};  // why it is invalid
+};
 
 struct Item {
   Work work;
@@ -44,6 +70,16 @@ struct CUstream_st {
   bool blocking;  // takes turns with the default stream
   std::deque<cuda_sim::Item> items{};
   cuda_sim::MarkPointer last{};  // of what was enqueued last; null before
+  std::shared_ptr<cuda_sim::Capture> capture{};
+};
+
+struct CUgraph_st {
+  std::vector<cuda_sim::Node> nodes;
+};
+
+struct CUgraphExec_st {
+  std::shared_ptr<const std::vector<cuda_sim::Node>> nodes;
+  cuda_sim::MarkPointer last{};  // of the latest launch
 };
 
 struct CUevent_st {
@@ -66,11 +102,14 @@ class Device {
   void end_stream(cudaStream_t stream);
 
   /// Does `work` behind all that is in the stream. The default stream and blocking streams wait for
-  /// each other.
-  MarkPointer enqueue(cudaStream_t stream, Work work, std::vector<MarkPointer> after = {});
+  /// each other. A stream that is being captured records the work.
+  MarkPointer enqueue(cudaStream_t stream, Work work, std::vector<MarkPointer> after = {},
+                      Operands operands = {});
   MarkPointer last_of(cudaStream_t stream);
   std::vector<MarkPointer> last_of_all();
   std::size_t streams();  // without the default stream
+  /// What any of its streams records.
+  std::vector<std::shared_ptr<Capture>> captures();
 
   /// Does one item. False if there is none that can be done, or another thread is at it.
   bool step();
@@ -132,6 +171,8 @@ struct Machine {
   Memory memory{options.guard_memory};
 
   std::atomic<std::int64_t> allocations{0}, waits{0}, launches{0};
+  std::atomic<std::int64_t> graphs{0}, graph_launches{0};
+  std::atomic<std::size_t> graphs_alive{0};  // of both kinds
 
   std::mutex cliques_mutex;
   std::map<std::string, std::shared_ptr<Clique>> cliques;  // of NCCL, by the id of their making
@@ -146,6 +187,14 @@ Device& device();
 
 /// The error of a CUDA call within a host function, which must not make any.
 cudaError_t check_caller();
+/// The error of a call that the calling thread must not make while it captures, unless relaxed: the
+/// capture is then invalid.
+cudaError_t check_safe(const char* call);
+/// The error of a call that cannot be captured, or of any where the capture is invalid already.
+cudaError_t check_not_capturing(cudaStream_t stream, const char* call);
+cudaError_t check_capture(cudaStream_t stream);
+/// Waits for all that is in the device's streams, whoever captures.
+cudaError_t wait_for_device();
 /// Records an error with what it is about, for cudaGetLastError and Simulation::explanation.
 cudaError_t error(cudaError_t code, std::string explanation);
 

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "core/check.h"
+#include "cuda_sim/kernel.h"
 #include "cuda_sim/machine.h"
 
 namespace cuda_sim {
@@ -42,6 +43,14 @@ cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind k
   }
   Memory& memory = machine().memory;
   const auto* source = static_cast<const std::byte*>(from);
+  Device& own = device();
+  stream = own.stream_of(stream);
+  if (const cudaError_t code = check_capture(stream)) return code;
+  const bool pageable = !memory.kind_of(from, bytes) || !memory.kind_of(to, bytes);
+  if (wait || pageable) {
+    const char* const call = wait ? "cudaMemcpy" : "a copy from or to pageable memory";
+    if (const cudaError_t code = check_not_capturing(stream, call)) return code;
+  }
   Work work = [to, source, bytes] {
     std::memmove(to, source, bytes);
     return true;
@@ -52,14 +61,16 @@ cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind k
       return true;
     };
   }
-  Device& own = device();
-  const MarkPointer mark = own.enqueue(own.stream_of(stream), std::move(work));
+  const MarkPointer mark = own.enqueue(
+      stream, std::move(work), {},
+      {.kind = "copy", .values = {bytes_of(to), bytes_of(from), bytes_of(bytes), bytes_of(kind)}});
   if (wait || !memory.kind_of(to, bytes))
     machine().wait(current_device(), [&] { return mark->done.load(); });
   return cudaSuccess;
 }
 
 cudaError_t allocate(void** result, std::size_t bytes, MemoryKind kind) {
+  if (const cudaError_t code = check_safe("an allocation")) return code;
   ++machine().allocations;
   *result = machine().memory.allocate(bytes, kind);
   return *result != nullptr ? cudaSuccess : error(cudaErrorMemoryAllocation, "no memory is left");
@@ -67,7 +78,8 @@ cudaError_t allocate(void** result, std::size_t bytes, MemoryKind kind) {
 
 cudaError_t release(void* memory, MemoryKind kind) {
   if (memory == nullptr) return cudaSuccess;
-  if (const cudaError_t code = cudaDeviceSynchronize()) return code;
+  if (const cudaError_t code = check_safe("freeing memory")) return code;
+  if (const cudaError_t code = wait_for_device()) return code;
   if (machine().memory.release(memory, kind)) return cudaSuccess;
   return error(cudaErrorInvalidValue, "what is to be freed was not allocated, or otherwise");
 }
@@ -196,10 +208,15 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t 
   } catch (const hg::Error& e) {
     return error(cudaErrorInvalidValue, e.what());
   }
-  device().enqueue(device().stream_of(stream), [=] {
+  stream = device().stream_of(stream);
+  if (const cudaError_t code = check_capture(stream)) return code;
+  const Work work = [=] {
     std::memset(memory, value, bytes);
     return true;
-  });
+  };
+  device().enqueue(
+      stream, work, {},
+      {.kind = "memset", .values = {bytes_of(memory), bytes_of(value), bytes_of(bytes)}});
   return cudaSuccess;
 }
 
@@ -255,6 +272,14 @@ const char* cudaGetErrorName(cudaError_t code) {
       return "cudaErrorInvalidConfiguration";
     case cudaErrorLaunchFailure:
       return "cudaErrorLaunchFailure";
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated:
+      return "cudaErrorStreamCaptureInvalidated";
+    case cudaErrorStreamCaptureIsolation:
+      return "cudaErrorStreamCaptureIsolation";
+    case cudaErrorCapturedEvent:
+      return "cudaErrorCapturedEvent";
     default:
       return "an error that the simulation does not make";
   }

@@ -46,10 +46,12 @@ class Simulation {
 
   /// What happened on all devices so far.
   struct Counts {
-    std::int64_t allocations, waits, launches;  // waits: of the host, for a stream or a device
+    std::int64_t allocations, waits;      // waits: of the host, for a stream or a device
+    std::int64_t launches;                // of kernels, one by one
+    std::int64_t graphs, graph_launches;  // graphs made; how often any was launched
   };
   static Counts counts();
-  /// Allocations that were not freed, and streams that were not destroyed.
+  /// Allocations that were not freed, and streams and graphs that were not destroyed.
   static std::size_t left_over();
   /// Whether kernels run with AddressSanitizer, which ends the program where they go wrong.
   static bool sanitized();

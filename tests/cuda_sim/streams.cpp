@@ -1,6 +1,7 @@
 // The simulated runtime's streams, events and host functions.
 #include <algorithm>
 
+#include "cuda_sim/kernel.h"
 #include "cuda_sim/machine.h"
 
 using namespace cuda_sim;
@@ -29,6 +30,26 @@ cudaError_t wait_for(const std::vector<MarkPointer>& marks, Device& its_device) 
   return state_of(its_device);
 }
 
+/// A capture waits for what it records itself, and nobody else does.
+cudaError_t check_wait_in_capture(cudaStream_t stream, cudaEvent_t event) {
+  if (!event->mark) return cudaSuccess;
+  if (stream->capture && event->mark->capture.lock() != stream->capture) {
+    stream->capture->failure = "of an event of another stream";
+    return error(cudaErrorStreamCaptureIsolation,
+                 "a stream that records waits for an event that was not recorded with it");
+  }
+  if (stream->capture || !event->mark->captured) return cudaSuccess;
+  if (const auto its = event->mark->capture.lock()) its->failure = "of a wait by another stream";
+  return error(cudaErrorStreamCaptureUnsupported,
+               "another stream joins a recording, which the simulation does not know");
+}
+
+cudaError_t check_not_captured(cudaEvent_t event) {
+  if (!event->mark || !event->mark->captured) return cudaSuccess;
+  if (const auto its = event->mark->capture.lock()) its->failure = "of a question about its event";
+  return error(cudaErrorCapturedEvent, "the event is of a recording");
+}
+
 /// Asking lets the device work a little, or a loop that asks would never end.
 cudaError_t query(const MarkPointer& mark, Device& its_device) {
   if (!is_done(mark)) machine().advance(current_device());
@@ -36,6 +57,8 @@ cudaError_t query(const MarkPointer& mark, Device& its_device) {
 }
 
 }  // namespace
+
+cudaError_t cuda_sim::wait_for_device() { return wait_for(device().last_of_all(), device()); }
 
 cudaError_t cuda_sim::check_caller() {
   if (!in_host_function) return cudaSuccess;
@@ -56,6 +79,7 @@ cudaError_t cudaStreamCreate(cudaStream_t* stream) {
 /// The real one returns at once, too, but what is in the stream goes on by itself.
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   if (const cudaError_t code = check_caller()) return code;
+  if (const cudaError_t code = check_not_capturing(stream, "cudaStreamDestroy")) return code;
   Device& its_device = device_of(stream);
   const cudaError_t code = wait_for({its_device.last_of(stream)}, its_device);
   its_device.end_stream(stream);
@@ -65,25 +89,37 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (const cudaError_t code = check_caller()) return code;
   Device& its_device = device_of(stream);
+  const cudaStream_t its = its_device.stream_of(stream);
+  if (const cudaError_t code = check_not_capturing(its, "cudaStreamSynchronize")) return code;
+  if (const cudaError_t code = check_safe("cudaStreamSynchronize")) return code;
   return wait_for({its_device.last_of(its_device.stream_of(stream))}, its_device);
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   if (const cudaError_t code = check_caller()) return code;
   Device& its_device = device_of(stream);
+  const cudaStream_t its = its_device.stream_of(stream);
+  if (const cudaError_t code = check_not_capturing(its, "cudaStreamQuery")) return code;
   return query(its_device.last_of(its_device.stream_of(stream)), its_device);
 }
 
 cudaError_t cudaDeviceSynchronize() {
   if (const cudaError_t code = check_caller()) return code;
-  return wait_for(device().last_of_all(), device());
+  for (const auto& capture : device().captures()) {
+    capture->failure = "of cudaDeviceSynchronize";
+    return error(cudaErrorStreamCaptureUnsupported, "cudaDeviceSynchronize while a stream records");
+  }
+  return wait_for_device();
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   if (const cudaError_t code = check_caller()) return code;
-  if (is_done(event->mark)) return cudaSuccess;  // one that was never recorded, too
   Device& its_device = device_of(stream);
-  its_device.enqueue(its_device.stream_of(stream), [] { return true; }, {event->mark});
+  stream = its_device.stream_of(stream);
+  if (const cudaError_t code = check_capture(stream)) return code;
+  if (const cudaError_t code = check_wait_in_capture(stream, event)) return code;
+  if (is_done(event->mark) || event->mark->captured) return cudaSuccess;  // or never recorded
+  its_device.enqueue(stream, [] { return true; }, {event->mark});
   return cudaSuccess;
 }
 
@@ -104,17 +140,22 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (const cudaError_t code = check_caller()) return code;
   Device& its_device = device_of(stream);
-  event->mark = its_device.enqueue(its_device.stream_of(stream), [] { return true; });
+  stream = its_device.stream_of(stream);
+  if (const cudaError_t code = check_capture(stream)) return code;
+  event->mark = its_device.enqueue(stream, [] { return true; }, {}, {.kind = "event"});
   return cudaSuccess;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (const cudaError_t code = check_caller()) return code;
+  if (const cudaError_t code = check_safe("cudaEventSynchronize")) return code;
+  if (const cudaError_t code = check_not_captured(event)) return code;
   return wait_for({event->mark}, device());
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   if (const cudaError_t code = check_caller()) return code;
+  if (const cudaError_t code = check_not_captured(event)) return code;
   return query(event->mark, device());
 }
 
@@ -130,12 +171,16 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* argument) {
   if (const cudaError_t code = check_caller()) return code;
   Device& its_device = device_of(stream);
-  its_device.enqueue(its_device.stream_of(stream), [=] {
+  stream = its_device.stream_of(stream);
+  if (const cudaError_t code = check_capture(stream)) return code;
+  const Work work = [=] {
     in_host_function = true;
     function(argument);
     in_host_function = false;
     return true;
-  });
+  };
+  its_device.enqueue(stream, work, {},
+                     {.kind = "host function", .values = {bytes_of(function), bytes_of(argument)}});
   return cudaSuccess;
 }
 }

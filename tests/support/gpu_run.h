@@ -22,17 +22,18 @@ class GpuRun : public SmallRun {
     const cuda_sim::Simulation simulation(options);
     const std::string resolved = to_yaml(config);
     run_ranks(options.devices, [&](Comm& world) {
-      train(config, {.folder = folder / name,
-                     .resolved_config = resolved,
-                     .console = nullptr,
-                     .world = &world,
-                     .gpu = {.device = world.rank(),
-                             .module = headgate_gpu_module(),
-                             .nccl = headgate_nccl_api()}});
+      train(config,
+            {.folder = folder / name,
+             .resolved_config = resolved,
+             .console = nullptr,
+             .world = &world,
+             .gpu = {.device = world.rank(), .module = module, .nccl = headgate_nccl_api()}});
     });
     EXPECT_EQ(cuda_sim::Simulation::left_over(), 0U);
     return cuda_sim::Simulation::counts();
   }
+
+  const GpuModule* module = headgate_gpu_module();
 
   /// Rows of the runs "cpu" and "cuda", of the same steps. A run that was resumed has validated
   /// twice where it was.

@@ -17,7 +17,7 @@ bool begins_with_one_of(const std::string& key, std::span<const std::string_view
 
 constexpr std::array<std::string_view, 3> kFixed = {"model.", "training.seed", "training.seq_len"};
 /// Keys that no loss depends on, and those that it depends on by rounding alone.
-constexpr std::array<std::string_view, 11> kFree = {"name",
+constexpr std::array<std::string_view, 12> kFree = {"name",
                                                     "data.",
                                                     "validation.",
                                                     "checkpoint.",
@@ -27,6 +27,7 @@ constexpr std::array<std::string_view, 11> kFree = {"name",
                                                     "training.replica_check_interval",
                                                     "training.recompute",
                                                     "training.threads",
+                                                    "training.cuda_graphs",
                                                     "training.steps"};
 constexpr std::array<std::string_view, 5> kRounding = {"parallelism.", "training.device",
                                                        "training.micro_batch_size",

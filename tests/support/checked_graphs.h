@@ -1,0 +1,79 @@
+// A simulated GPU whose graphs are checked whenever they are launched: what they were made of is
+// recorded once more, and must be the same.
+#pragma once
+
+#include <map>
+
+#include "core/gpu_graph.h"
+#include "core/gpu_module.h"
+#include "cuda/stream_capture.h"
+#include "cuda_sim/graphs.h"
+#include "support/gpu_run.h"
+
+namespace hg::test {
+
+/// Throws hg::Error where a graph has other operands than a micro-batch would get that runs op by
+/// op: where something that the host decides is not in its key.
+class CheckedStream final : public GpuStream, public GpuGraphs {
+ public:
+  explicit CheckedStream(std::shared_ptr<GpuStream> its)
+      : its_(std::move(its)), graphs_(dynamic_cast<GpuGraphs&>(*its_)) {}
+  ~CheckedStream() override {
+    for (const auto& [graph, recorded] : recorded_) cudaGraphDestroy(recorded);
+  }
+
+  const std::string& description() const override { return its_->description(); }
+  int device() const override { return its_->device(); }
+  void* handle() const override { return its_->handle(); }
+  void* allocate(std::size_t bytes) override { return its_->allocate(bytes); }
+  void release(void* memory) noexcept override { its_->release(memory); }
+  void run(std::string_view name, const void* op, Context& ctx) override {
+    its_->run(name, op, ctx);
+  }
+  void copy(void* to, const void* from, std::size_t bytes) override { its_->copy(to, from, bytes); }
+  void zero(void* memory, std::size_t bytes) override { its_->zero(memory, bytes); }
+  void upload(void* to, const void* from, std::size_t bytes) override {
+    its_->upload(to, from, bytes);
+  }
+  void download(void* to, const void* from, std::size_t bytes) override {
+    its_->download(to, from, bytes);
+  }
+  void synchronize() override { its_->synchronize(); }
+  std::shared_ptr<GpuStream> another() override { return its_->another(); }
+  Mark mark() override { return its_->mark(); }
+  void wait_for(const Mark& mark) override { its_->wait_for(mark); }
+
+  void run_graph(Graph& graph, const std::function<void()>& work) override {
+    graphs_.run_graph(graph, work);
+    const auto stream = static_cast<cudaStream_t>(handle());
+    cudaGraph_t again = nullptr;
+    HG_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess,
+             "the stream cannot record: {}", cuda_sim::Simulation::explanation());
+    work();
+    HG_CHECK(cudaStreamEndCapture(stream, &again) == cudaSuccess, "not recorded: {}",
+             cuda_sim::Simulation::explanation());
+    const auto [known, is_new] = recorded_.emplace(graph.get(), again);
+    if (is_new) return;
+    const std::string difference = cuda_sim::difference(known->second, again);
+    cudaGraphDestroy(again);
+    HG_CHECK(difference.empty(), "a graph is not what would run: {}", difference);
+  }
+
+ private:
+  std::shared_ptr<GpuStream> its_;
+  GpuGraphs& graphs_;
+  std::map<void*, cudaGraph_t> recorded_;
+};
+
+inline const GpuModule* checked_module() {
+  static const GpuModule module = {
+      .version = GpuModule::kVersion,
+      .build = headgate_gpu_module()->build,
+      .open = [](int device) -> std::shared_ptr<GpuStream> {
+        return std::make_shared<CheckedStream>(headgate_gpu_module()->open(device));
+      },
+      .count = headgate_gpu_module()->count};
+  return &module;
+}
+
+}  // namespace hg::test
