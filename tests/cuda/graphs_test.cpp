@@ -112,6 +112,20 @@ TEST_F(GpuGraphRun, MicroBatchesOfOneDocumentAreThreeGraphs) {
   EXPECT_EQ(by_graph.waits, by_op.waits);
 }
 
+TEST_F(GpuGraphRun, ProductsInFp8HaveTheSameBits) {
+  have_one_document();
+  config.training.seq_len = 32;
+  config.training.precision = Precision::bf16;
+  for (const Fp8 fp8 : {Fp8::tensor, Fp8::block}) {
+    config.training.fp8 = fp8;
+    const std::string by_op = fmt::format("{} by op", enum_name(fp8));
+    const std::string by_graph = fmt::format("{} by graph", enum_name(fp8));
+    run_with(false, by_op);
+    EXPECT_EQ(run_with(true, by_graph).graphs, 3);
+    expect_same_bits(by_op, by_graph);
+  }
+}
+
 TEST_F(GpuGraphRun, AResumedRunHasTheSameBits) {
   run_with(false, "by op");
   config.training.steps = kSteps / 2;

@@ -2,6 +2,8 @@
 // its streams and NCCL, through libheadgate_cuda's own sources.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "support/ablation_models.h"
 #include "support/gpu_run.h"
 #include "support/model_variants.h"
@@ -182,6 +184,12 @@ bool can_run(const std::string& model, const CudaLayout& layout) {
   return layout.tensor == 1 || heads == GateHeads::specific || heads == GateHeads::shared;
 }
 
+/// More when somebody wants to be sure: HEADGATE_BF16_STEPS=20.
+std::int64_t bf16_steps() {
+  const char* text = std::getenv("HEADGATE_BF16_STEPS");
+  return text == nullptr ? 4 : std::atoi(text);
+}
+
 /// Every file of configs/ablations: 20 steps in f32, and a few in bf16, on layouts that take turns.
 Cases ablations_on(const std::vector<std::string>& models, const std::vector<CudaLayout>& layouts) {
   Cases cases;
@@ -198,7 +206,7 @@ Cases ablations_on(const std::vector<std::string>& models, const std::vector<Cud
     cases.push_back({.model = models[i],
                      .layout = layout(models[i], i + layouts.size() / 2),
                      .precision = Precision::bf16,
-                     .steps = 4,
+                     .steps = bf16_steps(),
                      .seed = i});
   }
   return cases;
