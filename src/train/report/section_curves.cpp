@@ -153,9 +153,8 @@ ReportSection loss_section(const SectionInput& input) {
           "Training loss as in figure 1 of arXiv 2505.06708: an exponential moving average of "
           "every step (0.9 of the old, 0.1 of the new). Charts keep the highest and the lowest "
           "value of each part of their width, so no spike is lost; they end above the highest loss "
-          "of "
-          "the runs that did not diverge. Differences are of medians "
-          "over parts of the run, averaged over seeds."};
+          "of the runs that did not diverge. Differences are of medians over parts of the run, "
+          "averaged over seeds."};
   section.charts.push_back(in_sight(
       input, metric::kLoss,
       lines_of(input, metric::kLoss, {.title = "Smoothed", .x_label = "", .y_label = "loss (nats)"},

@@ -30,6 +30,12 @@ Fp8Matrix copy(DeviceTensors& device, const Fp8Matrix& matrix) {
           .blocks = matrix.blocks};
 }
 
+Fp8Quantize copy(DeviceTensors& device, const Fp8Quantize& op) {
+  return {.matrix = copy(device, op.matrix),
+          .transpose = copy(device, op.transpose),
+          .x = device.copy(op.x)};
+}
+
 void expect_same(const Fp8Matrix& of_device, const Fp8Matrix& of_host, const char* what) {
   if (!of_host) return;
   Tensors memory;
@@ -63,9 +69,7 @@ TEST(CudaFp8, QuantizesToTheBitsOfTheCpu) {
           const Fp8Quantize op{.matrix = room(its.matrix, its.rows, its.columns),
                                .transpose = room(its.transpose, its.columns, its.rows),
                                .x = x};
-          const Fp8Quantize on_device{.matrix = copy(device, op.matrix),
-                                      .transpose = copy(device, op.transpose),
-                                      .x = device.copy(x)};
+          const Fp8Quantize on_device = copy(device, op);
           run(*cpu, op);
           cuda_kernel(on_device, *cuda, nullptr);
           SCOPED_TRACE(testing::Message() << its.rows << " x " << its.columns << " "
@@ -90,9 +94,7 @@ TEST(CudaFp8, NaNReachesItsBlockAlone) {
       const Fp8Quantize op{.matrix = fp8_room(memory, DType::e4m3, blocks, 144, 272),
                            .transpose = fp8_room(memory, DType::e4m3, blocks, 272, 144),
                            .x = x};
-      const Fp8Quantize on_device{.matrix = copy(device, op.matrix),
-                                  .transpose = copy(device, op.transpose),
-                                  .x = device.copy(x)};
+      const Fp8Quantize on_device = copy(device, op);
       run(*cpu, op);
       cuda_kernel(on_device, *cuda, nullptr);
       for (const auto& [its, theirs] :

@@ -53,9 +53,10 @@ void transpose(Tile& to, const Tile& from) {
 }
 
 /// The largest magnitude so far, as bits, in which order NaN is the largest.
-std::uint32_t larger(std::uint32_t so_far, const float* x, std::int64_t n) {
+template <class T>
+std::uint32_t larger(std::uint32_t so_far, const T* x, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i)
-    so_far = std::max(so_far, std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffU);
+    so_far = std::max(so_far, std::bit_cast<std::uint32_t>(static_cast<float>(x[i])) & 0x7fffffffU);
   return so_far;
 }
 
@@ -110,12 +111,8 @@ void scale_of_whole(const Fp8Quantize& op, const Tensor& pieces) {
   auto* magnitudes = pieces.as<float>();
   std::fill(magnitudes, magnitudes + pieces.numel(), 0.0F);
   parallel_ranges(n, grain, [&](std::int64_t begin, std::int64_t end) {
-    std::uint32_t result = 0;
-    const bf16* x = op.x.as<bf16>();
-    for (std::int64_t i = begin; i < end; ++i)
-      result =
-          std::max(result, std::bit_cast<std::uint32_t>(static_cast<float>(x[i])) & 0x7fffffffU);
-    magnitudes[begin / grain] = std::bit_cast<float>(result);
+    magnitudes[begin / grain] =
+        std::bit_cast<float>(larger(0, op.x.as<bf16>() + begin, end - begin));
   });
   const float scale = scale_of<Q>(larger(0, magnitudes, pieces.numel()));
   for (const Fp8Matrix* matrix : {&op.matrix, &op.transpose})
