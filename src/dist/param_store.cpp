@@ -84,26 +84,22 @@ BufferId ParamStore::add_buffer(BufferSpec spec) {
   return static_cast<BufferId>(buffers_.size()) - 1;
 }
 
-void ParamStore::allocate_buffers(Device device) {
+void ParamStore::allocate_buffers() {
   const auto place = [&](Arena& arena) {
     for (Buffer& buffer : buffers_)
       buffer.values = arena.allocate("buffers", buffer.spec.dtype, buffer.spec.shape);
   };
   place(buffers_arena_);
-  if (device == Device::meta || buffers_.empty()) return;
+  if (device_ == Device::meta || buffers_.empty()) return;
   const std::size_t bytes = buffers_arena_.high_water();
   buffers_arena_.release(0);
   buffers_arena_.reserve(bytes, gpu_);
   place(buffers_arena_);
-  for (const Buffer& buffer : buffers_) {
-    const auto size = static_cast<std::size_t>(buffer.values.bytes());
-    gpu_ ? gpu_->zero(buffer.values.data(), size)
-         : static_cast<void>(std::memset(buffer.values.data(), 0, size));
-  }
+  for (const Buffer& buffer : buffers_) zero(buffer.values);
 }
 
-void ParamStore::lay_out(Arena& arena, Device device, DType dtype, Tensor Flat::*member,
-                         bool sharded, bool taking_turns) {
+void ParamStore::lay_out(Arena& arena, DType dtype, Tensor Flat::*member, bool sharded,
+                         bool taking_turns) {
   // Recurring units that take turns have two places: for the one at work and for its neighbour.
   std::int64_t turns[2][kKinds] = {};
   const auto turn_of = [&](std::size_t unit) { return unit % 2; };
@@ -126,11 +122,11 @@ void ParamStore::lay_out(Arena& arena, Device device, DType dtype, Tensor Flat::
       sum += n;
     }
   });
-  if (device != Device::meta) arena.reserve(static_cast<std::size_t>(sum * size_of(dtype)), gpu_);
+  if (device_ != Device::meta) arena.reserve(static_cast<std::size_t>(sum * size_of(dtype)), gpu_);
   // Padding counts in norms, and moments begin with zeros, as memory of the host does by itself.
   const auto place = [&](std::int64_t n) {
     const Tensor tensor = arena.allocate("parameters", dtype, {n});
-    if (gpu_) gpu_->zero(tensor.data(), static_cast<std::size_t>(tensor.bytes()));
+    if (gpu_) zero(tensor);
     return tensor;
   };
   Tensor places[2][kKinds];
@@ -147,6 +143,7 @@ void ParamStore::lay_out(Arena& arena, Device device, DType dtype, Tensor Flat::
 
 void ParamStore::allocate(Device device, DType compute, Purpose purpose,
                           const std::shared_ptr<GpuStream>& gpu) {
+  device_ = device;
   compute_ = compute;
   gpu_ = gpu;
   for (Unit& unit : units_) {
@@ -155,13 +152,13 @@ void ParamStore::allocate(Device device, DType compute, Purpose purpose,
       size = round_up(size, kAlignment * group_of(kind).size);
     }
   }
-  allocate_buffers(device);
+  allocate_buffers();
   const bool training = purpose == Purpose::training, f32 = compute == DType::f32;
   const bool sharded_weights = shards(ZeroStage::weights);
   // A model that computes in f32 has master weights that are a view of its weights.
   if (!f32 || !sharded_weights)
-    lay_out(f32 ? master_ : working_, device, compute, &Flat::weights, sharded_weights, false);
-  if (sharded_weights) lay_out(moment_, device, compute, &Flat::gathered, false, true);
+    lay_out(f32 ? master_ : working_, compute, &Flat::weights, sharded_weights, false);
+  if (sharded_weights) lay_out(moment_, compute, &Flat::gathered, false, true);
   if (f32 && !sharded_weights) {
     for (Unit& unit : units_) {
       for (const Kind kind : {kWhole, kTensor, kExperts}) {
@@ -171,14 +168,13 @@ void ParamStore::allocate(Device device, DType compute, Purpose purpose,
       }
     }
   } else if (training || f32) {
-    lay_out(master_, device, DType::f32, &Flat::master, shards(ZeroStage::optimizer), false);
+    lay_out(master_, DType::f32, &Flat::master, shards(ZeroStage::optimizer), false);
   }
   if (!training) return;
-  lay_out(gradients_, device, DType::f32, &Flat::gradient, shards(ZeroStage::gradients), false);
-  if (shards(ZeroStage::gradients))
-    lay_out(unreduced_, device, DType::f32, &Flat::unreduced, false, true);
-  lay_out(m_, device, DType::f32, &Flat::m, shards(ZeroStage::optimizer), false);
-  lay_out(v_, device, DType::f32, &Flat::v, shards(ZeroStage::optimizer), false);
+  lay_out(gradients_, DType::f32, &Flat::gradient, shards(ZeroStage::gradients), false);
+  if (shards(ZeroStage::gradients)) lay_out(unreduced_, DType::f32, &Flat::unreduced, false, true);
+  lay_out(m_, DType::f32, &Flat::m, shards(ZeroStage::optimizer), false);
+  lay_out(v_, DType::f32, &Flat::v, shards(ZeroStage::optimizer), false);
 }
 
 void ParamStore::initialize(std::uint64_t seed) {
@@ -204,7 +200,31 @@ Gradients ParamStore::gradients(UnitId unit, bool accumulate) {
                        u % 2 == static_cast<std::size_t>(unit) % 2);
     if (same && mesh_.queue != nullptr && other.reduced > 0) mesh_.queue->wait(other.reduced);
   }
+  clear_padding(unit);
   return {*this, unit, false};
+}
+
+void ParamStore::clear_padding(UnitId unit) const {
+  for (const Kind kind : {kWhole, kTensor, kExperts}) {
+    const Tensor& at_work = units_[static_cast<std::size_t>(unit)].flats[kind].unreduced;
+    std::int64_t end = 0;  // of the parameters so far
+    const auto clear_until = [&](std::int64_t begin) {
+      if (begin > end) zero(at_work.slice(0, end, begin));
+    };
+    for (std::size_t id = 0; id < specs_.size(); ++id) {
+      const Place& place = places_[id];
+      if (place.unit != unit || place.kind != kind) continue;
+      clear_until(place.offset);
+      end = place.offset + specs_[id].numel();
+    }
+    if (at_work) clear_until(at_work.numel());
+  }
+}
+
+void ParamStore::zero(const Tensor& tensor) const {
+  if (device_ == Device::meta) return;
+  const auto bytes = static_cast<std::size_t>(tensor.bytes());
+  gpu_ ? gpu_->zero(tensor.data(), bytes) : static_cast<void>(std::memset(tensor.data(), 0, bytes));
 }
 
 ParamStore::Cut ParamStore::cut(std::size_t id, bool sharded) const {

@@ -218,9 +218,12 @@ class ParamStore {
     std::int64_t first, begin, end;
   };
   Cut cut(std::size_t id, bool sharded) const;
-  void lay_out(Arena& arena, Device device, DType dtype, Tensor Flat::*member, bool sharded,
-               bool taking_turns);
-  void allocate_buffers(Device device);
+  void lay_out(Arena& arena, DType dtype, Tensor Flat::*member, bool sharded, bool taking_turns);
+  void allocate_buffers();
+  /// Zeros what lies between and behind the parameters of a unit's gradients at work: padding
+  /// counts in norms, and a unit of other parameters may have had the memory.
+  void clear_padding(UnitId unit) const;
+  void zero(const Tensor& tensor) const;
   void begin_gather(UnitId unit);
   void in_background(CommQueue::Ticket& ticket, CommQueue::Call call);
   void sum_partial(UnitId unit) const;
@@ -234,6 +237,7 @@ class ParamStore {
   std::vector<Buffer> buffers_;
   UnitId turns_[2] = {-1, -1};      // the units that are whole in the memory they take turns in
   std::shared_ptr<GpuStream> gpu_;  // whose memory it is; null: the host's
+  Device device_ = Device::meta;
   DType compute_ = DType::f32;
   Arena working_{"weights"}, master_{"master weights"}, gradients_{"gradients"}, m_{"adam m"},
       v_{"adam v"}, moment_{"weights at work"}, unreduced_{"gradients at work"},

@@ -32,6 +32,12 @@ inline void choose_model(ModelConfig& model, const std::string& name) {
     model.moe.dense_layers = {0};
     model.moe.z_loss_coef = 1e-3;
   }
+  if (name == "mixed") {  // layers of one parity hold different parameters
+    choose_model(model, "moe");
+    model.num_hidden_layers = 3;
+    model.attention.output_norm = true;
+    model.moe.z_loss_coef = 1;  // so that gradients of routers count
+  }
   if (name == "biased") {
     model.moe.num_experts = 8;
     model.moe.top_k = 2;

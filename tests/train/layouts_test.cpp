@@ -168,6 +168,8 @@ constexpr LayoutCase kData[] = {
     {.model = "moe", .ranks = 2, .zero = 1},
     {.model = "moe", .ranks = 2, .zero = 3},
     {.model = "biased", .ranks = 4, .zero = 2},
+    {.model = "mixed", .ranks = 4, .zero = 2},
+    {.model = "mixed", .ranks = 4, .zero = 3},
 };
 constexpr LayoutCase kTensor[] = {
     {.model = "gated", .ranks = 2, .tensor = 2},
