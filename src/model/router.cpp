@@ -41,7 +41,9 @@ Router::Router(ParamStore& store, const ModelConfig& config, const std::string& 
 }
 
 ConstTensor Router::bounds(ConstTensor documents) const {
-  return config_.load_balance == LoadBalance::sequence ? documents : ConstTensor{};
+  const bool by_document =
+      config_.load_balance == LoadBalance::sequence && config_.aux_loss_coef > 0;
+  return by_document ? documents : ConstTensor{};
 }
 
 void Router::forward(Context& ctx, const Weights& w, ConstTensor documents, ConstTensor x, Saved& s,

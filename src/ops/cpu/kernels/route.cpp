@@ -2,7 +2,6 @@
 // in a fixed order.
 #include "ops/route.h"
 
-#include <atomic>
 #include <span>
 
 #include "core/parallel.h"
@@ -21,38 +20,36 @@ bool all_finite(const float* x, std::int64_t n) {
   return reduce_add(zeros) == 0;
 }
 
-void check_finite(const RouterForward& op) {
-  const auto not_finite = [](float x) { return !std::isfinite(x); };
-  const std::int64_t tokens = op.logits.dim(0), experts = op.logits.dim(1);
-  if (op.bias) {
-    const std::span bias(op.bias.as<float>(), static_cast<std::size_t>(experts));
-    const auto bad = std::ranges::find_if(bias, not_finite);
-    HG_CHECK(bad == bias.end(), "{}: the bias of expert {} is {}, expected a finite number",
-             RouterForward::name, bad - bias.begin(), *bad);
-  }
-  const float* logits = op.logits.as<float>();
-  std::atomic<bool> finite = true;
-  parallel_ranges(tokens, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    if (!all_finite(logits + begin * experts, (end - begin) * experts)) finite = false;
-  });
-  if (finite) return;
-  const float* bad = std::find_if(logits, logits + tokens * experts, not_finite);
-  fail("{}: the logit of token {} for expert {} is {}, expected a finite number",
-       RouterForward::name, (bad - logits) / experts, (bad - logits) % experts, *bad);
+void check_bias(const RouterForward& op) {
+  if (!op.bias) return;
+  const std::span bias(op.bias.as<float>(), static_cast<std::size_t>(op.logits.dim(1)));
+  const auto bad = std::ranges::find_if(bias, [](float x) { return !std::isfinite(x); });
+  HG_CHECK(bad == bias.end(), "{}: the bias of expert {} is {}, expected a finite number",
+           RouterForward::name, bad - bias.begin(), *bad);
 }
 
 /// Tokens that choose in turns: a search for the largest score is a chain of dependent operations,
 /// and those of several tokens overlap.
 constexpr std::int64_t kTogether = 4;
 
-/// Writes the experts and weights of tokens from `t` on.
+/// Writes the experts and weights of tokens from `t` on. Where a logit is not finite the token
+/// chooses the first experts, and its weights are NaN: the loss will tell, on all ranks alike.
 void choose(const RouterForward& op, std::span<const RouterToken> tokens, std::int64_t t) {
   const std::int64_t experts = op.logits.dim(1), k = op.experts.dim(1);
   auto* chosen = op.experts.as<std::int32_t>() + t * k;
   float* weights = op.weights.as<float>() + t * k;
   std::array<RouterRow, kTogether> left;
+  std::array<bool, kTogether> finite;
   for (std::size_t j = 0; j < tokens.size(); ++j) {
     const float* scores = tokens[j].scores->data();
+    finite[j] =
+        all_finite(op.logits.as<float>() + (t + static_cast<std::int64_t>(j)) * experts, experts);
+    if (!finite[j]) {
+      for_lanes(experts, [&](std::int64_t i, auto lanes) {
+        store(left[j].data() + i, live(lanes) ? F32{} : splat(kMinusInfinity));
+      });
+      continue;
+    }
     copy_row(left[j], scores, experts, kMinusInfinity);
     if (!op.bias) continue;
     for_lanes(experts, [&](std::int64_t i, auto lanes) {
@@ -66,13 +63,14 @@ void choose(const RouterForward& op, std::span<const RouterToken> tokens, std::i
           static_cast<std::int32_t>(take_largest(left[j], experts));
     }
   }
-  for (const RouterToken& token : tokens) {
+  for (std::size_t j = 0; j < tokens.size(); ++j) {
     float sum = kTinySum;
     for (std::int64_t i = 0; i < k; ++i) {
-      weights[i] = token.scores->data()[chosen[i]];
+      weights[i] = tokens[j].scores->data()[chosen[i]];
       sum += weights[i];
     }
-    const float factor = op.function.renormalize ? op.function.factor / sum : op.function.factor;
+    float factor = op.function.renormalize ? op.function.factor / sum : op.function.factor;
+    if (!finite[j]) factor = std::numeric_limits<float>::quiet_NaN();
     for (std::int64_t i = 0; i < k; ++i) weights[i] *= factor;
     chosen += k, weights += k;
   }
@@ -155,7 +153,7 @@ void sum_statistics(const RouterForward& op, const RouterDocuments& documents,
 
 template <>
 void cpu_kernel<kIsa>(const RouterForward& op, Context& ctx) {
-  check_finite(op);
+  check_bias(op);
   const ArenaScope scope(ctx.scratch);
   const RouterForward::Scratch scratch = op.scratch(ctx);
   const std::int64_t experts = op.logits.dim(1);
