@@ -22,7 +22,7 @@
 namespace hg {
 namespace {
 
-constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kAlignment = 256;  // what cuBLASLt wants of its workspace
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 // Where a measuring arena pretends to live: not null, and never mapped for a user program.
 constexpr std::uintptr_t kMeasuringBase = std::uintptr_t{1} << 56;

@@ -33,7 +33,7 @@ class Arena {
   /// the system gives them.
   void reserve(std::size_t bytes, std::shared_ptr<GpuStream> gpu = nullptr);
 
-  /// A contiguous tensor on top of the stack, 64-byte aligned, its values undefined.
+  /// A contiguous tensor on top of the stack, 256-byte aligned, its values undefined.
   Tensor allocate(std::string_view label, DType dtype, const Shape& shape);
 
   Mark mark() const { return used_; }

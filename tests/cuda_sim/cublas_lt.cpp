@@ -206,7 +206,12 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     HG_CHECK(check_safe("the choice of an algorithm") == cudaSuccess,
              "an algorithm is chosen while a stream records: the simulation wants it before");
     HG_CHECK(wanted > 0, "{} algorithms are wanted, expected one or more", wanted);
-    const Algorithm best = choose(problem_of(operation, a, b, c, d), get<Preference>(preference));
+    const Problem problem = problem_of(operation, a, b, c, d);
+    // Of blocks the library chooses none without them; of whole matrices, one that may know none.
+    HG_CHECK(!is_fp8(problem.a.type) || (problem.operation.scaling_a.scales != nullptr &&
+                                         problem.operation.scaling_b.scales != nullptr),
+             "an algorithm for FP8 is chosen before the scales are pointed to");
+    const Algorithm best = choose(problem, get<Preference>(preference));
     results[0] = {.algo = std::bit_cast<cublasLtMatmulAlgo_t>(best),
                   .workspaceSize = best.workspace,
                   .state = CUBLAS_STATUS_SUCCESS,
@@ -238,8 +243,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
     HG_CHECK(workspace_bytes >= its.workspace && (workspace != nullptr || its.workspace == 0),
              "a workspace of {} bytes, where the algorithm takes {}", workspace_bytes,
              its.workspace);
-    HG_CHECK(reinterpret_cast<std::uintptr_t>(workspace) % 16 == 0,
-             "the workspace is at {}, expected a multiple of 16", workspace);
+    // The library wants it of any pointer, also where the algorithm takes no workspace.
+    HG_CHECK(reinterpret_cast<std::uintptr_t>(workspace) % 256 == 0,
+             "the workspace is at {}, expected a multiple of 256", workspace);
     const auto kind = machine().memory.kind_of(workspace, its.workspace);
     HG_CHECK(kind != MemoryKind::pinned, "the workspace is in pinned memory");
     stream = device().stream_of(stream);

@@ -18,8 +18,8 @@ struct Fp8Problem {
   std::int64_t apart = 48;  // columns of A
   cublasOperation_t transpose_a = CUBLAS_OP_T, transpose_b = CUBLAS_OP_N;
   std::int32_t mode_a = CUBLASLT_MATMUL_MATRIX_SCALE_SCALAR_32F, mode_b = mode_a;
-  const float* scales = nullptr;
   int architecture = 90;
+  bool scales = true;  // are pointed to
 };
 
 /// What is wrong with a problem; nothing if an algorithm is found.
@@ -39,7 +39,10 @@ std::string refusal(const Fp8Problem& p) {
   set(CUBLASLT_MATMUL_DESC_TRANSB, p.transpose_b);
   set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, p.mode_a);
   set(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, p.mode_b);
-  set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, p.scales);
+  const float one = 1;
+  const float* const scales = p.scales ? &one : nullptr;
+  set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, scales);
+  set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, scales);
   const bool flip_a = p.transpose_a == CUBLAS_OP_T, flip_b = p.transpose_b == CUBLAS_OP_T;
   cublasLtMatrixLayoutCreate(&a, p.a, flip_a ? p.k : p.m, flip_a ? p.m : p.k, p.apart);
   cublasLtMatrixLayoutCreate(&b, p.b, flip_b ? p.n : p.k, flip_b ? p.k : p.n,
@@ -112,9 +115,9 @@ TEST(CublasLtFp8Sim, ScaleModesGoTogetherOrNot) {
 }
 
 TEST(CublasLtFp8Sim, ScalesAreForFp8) {
-  const float one = 1;
-  EXPECT_THAT(refusal({.a = CUDA_R_16BF, .b = CUDA_R_16BF, .scales = &one}),
+  EXPECT_THAT(refusal({.a = CUDA_R_16BF, .b = CUDA_R_16BF}),
               HasSubstr("scales are given to what is not FP8"));
+  EXPECT_THAT(refusal({.scales = false}), HasSubstr("before the scales are pointed to"));
 }
 
 }  // namespace

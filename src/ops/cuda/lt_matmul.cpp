@@ -93,7 +93,7 @@ Layout layout(const LtProduct& p, DType dtype, std::int64_t rows, std::int64_t c
 /// A product as cuBLASLt knows it, and how it does it.
 class Plan {
  public:
-  Plan(cublasLtHandle_t library, const Key& key)
+  Plan(cublasLtHandle_t library, const Key& key, const LtOperands& its)
       : product_(key.product),
         operation_(product_, cublasLtMatmulDescCreate, CUBLAS_COMPUTE_32F, CUDA_R_32F),
         a_(layout(product_, product_.a_type, product_.m, product_.k, product_.a_transposed,
@@ -112,16 +112,12 @@ class Plan {
       operation_.set(cublasLtMatmulDescSetAttribute, CUBLASLT_MATMUL_DESC_B_SCALE_MODE,
                      static_cast<std::int32_t>(mode_of(product_.a_blocks)));
     }
+    point_to_scales(its);  // without them the library may choose what knows no scales, or nothing
     choose_algorithm(library, key.alignments);
   }
 
   void run(cublasLtHandle_t library, const LtOperands& its, void* workspace, cudaStream_t stream) {
-    if (scaled()) {
-      operation_.set(cublasLtMatmulDescSetAttribute, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER,
-                     static_cast<const void*>(its.b_scales));
-      operation_.set(cublasLtMatmulDescSetAttribute, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER,
-                     static_cast<const void*>(its.a_scales));
-    }
+    point_to_scales(its);
     const float alpha = 1, beta = product_.accumulate ? 1 : 0;
     check(cublasLtMatmul(library, operation_.get(), &alpha, its.b, b_.get(), its.a, a_.get(), &beta,
                          its.c, c_.get(), its.c, c_.get(), &algorithm_, workspace,
@@ -133,6 +129,13 @@ class Plan {
   /// The library holds scales to be of FP8 alone. Its own sums are in f32 all through: fast
   /// accumulation, which is not, is off by default.
   bool scaled() const { return is_fp8(product_.a_type); }
+  void point_to_scales(const LtOperands& its) {
+    if (!scaled()) return;
+    operation_.set(cublasLtMatmulDescSetAttribute, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER,
+                   static_cast<const void*>(its.b_scales));
+    operation_.set(cublasLtMatmulDescSetAttribute, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER,
+                   static_cast<const void*>(its.a_scales));
+  }
   /// Terms that are summed apart are summed up in f32, in a fixed order: a reduction in the
   /// output's type would round in between.
   void choose_algorithm(cublasLtHandle_t library, const std::array<std::uint32_t, 3>& alignments) {
@@ -192,7 +195,7 @@ void CublasLt::run(const LtProduct& product, const LtOperands& its, void* worksp
   if (plan == state_->plans.end()) {
     plan = state_->plans
                .emplace(std::piecewise_construct, std::forward_as_tuple(key),
-                        std::forward_as_tuple(state_->library, key))
+                        std::forward_as_tuple(state_->library, key, its))
                .first;
   }
   plan->second.run(state_->library, its, workspace, stream);
