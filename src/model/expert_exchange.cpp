@@ -52,7 +52,7 @@ ConstTensor ExpertExchange::to_tokens(Context& ctx, const Saved& s, ConstTensor 
   if (alone()) return x;
   const ArenaScope scope(ctx.scratch);
   const Tensor leaving = ctx.scratch.allocate("rows that leave", x.dtype(), x.shape());
-  run(ctx, Unpermute{.y = leaving, .x = x, .base = {}, .rows = s.places});
+  run(ctx, Unpermute{.y = leaving, .x = x, .base = {}, .rows = s.places, .used = s.used()});
   run(ctx, AllToAll{.y = y,
                     .x = leaving,
                     .received = s.sent,

@@ -18,6 +18,9 @@ class ExpertExchange {
     Tensor arrived;       // [n, E / n] i32: rows from each rank, for each expert here
     Tensor places;        // [A, 1] i32: of arrived rows in the order of experts; -1 behind the last
     ConstTensor offsets;  // [E / n + 1] i32: the rows of each expert here
+
+    /// How many of the A rows there are, [1] i32: what lies behind is nobody's.
+    ConstTensor used() const { return offsets.slice(0, offsets.dim(0) - 1, offsets.dim(0)); }
   };
 
   ExpertExchange(const Mesh& mesh, const MoeConfig& config)

@@ -42,7 +42,10 @@ void Moe::forward(Context& ctx, const Weights& w, ConstTensor documents, ConstTe
                  .y = s.gate_up, .x = s.input, .weight = w[gate_up_], .offsets = offsets});
   }
   if (keep.make(ctx, Effort::cheap, s.hidden, "expert swiglu", x.dtype(), {rows, f_})) {
-    run(ctx, SwiGluForward{.y = s.hidden, .x = s.gate_up, .weights = s.weights.view({rows})});
+    run(ctx, SwiGluForward{.y = s.hidden,
+                           .x = s.gate_up,
+                           .weights = s.weights.view({rows}),
+                           .used = s.exchange.used()});
   }
   if (shared_) shared_->forward(ctx, w, x, y, s.shared, keep);
   if (!y) return;
@@ -110,7 +113,8 @@ void Moe::backward(Context& ctx, const Weights& w, const Gradients& g, ConstTens
                           .dweights = dweights.view({dweights.dim(0)}),
                           .dy = dhidden,
                           .x = s.gate_up,
-                          .weights = s.weights.view({dweights.dim(0)})});
+                          .weights = s.weights.view({dweights.dim(0)}),
+                          .used = s.exchange.used()});
   run(ctx, GroupedLinearBackwardInput{
                .dx = d, .dy = dgate_up, .weight = w[gate_up_], .offsets = offsets});
   run(ctx, GroupedLinearBackwardWeight{.dweight = g[gate_up_],

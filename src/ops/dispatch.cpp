@@ -96,6 +96,7 @@ void Permute::cpu(Context& ctx) const {
 void Unpermute::check() const {
   check_move(name, "y", y, "x", x, rows);
   if (base) check_contiguous(name.data(), "base", base, y.shape(), y.dtype());
+  if (used) check_contiguous(name.data(), "used", used, {1}, DType::i32);
 }
 
 Cost Unpermute::cost() const {

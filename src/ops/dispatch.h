@@ -56,10 +56,11 @@ struct Permute {
 /// together again. Dropped choices add nothing. Permute and Unpermute are each other's backward.
 struct Unpermute {
   static constexpr std::string_view name = "unpermute";
-  Tensor y;          // [T, H]
-  ConstTensor x;     // [R, H]
-  ConstTensor base;  // [T, H]; may be absent: 0; may be y itself
-  ConstTensor rows;  // [T, K] i32; -1: dropped
+  Tensor y;            // [T, H]
+  ConstTensor x;       // [R, H]
+  ConstTensor base;    // [T, H]; may be absent: 0; may be y itself
+  ConstTensor rows;    // [T, K] i32; -1: dropped
+  ConstTensor used{};  // [1] i32: tokens from there on are left as they are; may be absent: T
 
   void check() const;
   Cost cost() const;

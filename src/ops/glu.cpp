@@ -9,6 +9,7 @@ void SwiGluForward::check() const {
   check_contiguous(name.data(), "y", y, {tokens, f}, y.dtype());
   check_contiguous(name.data(), "x", x, {tokens, 2 * f}, y.dtype());
   if (weights) check_contiguous(name.data(), "weights", weights, {tokens}, DType::f32);
+  if (used) check_contiguous(name.data(), "used", used, {1}, DType::i32);
 }
 
 Cost SwiGluForward::cost() const {
@@ -26,6 +27,7 @@ void SwiGluBackward::check() const {
   HG_CHECK(static_cast<bool>(dweights) == static_cast<bool>(weights),
            "{}: weights {}, expected them and their gradient, or neither", name,
            weights ? "come without their gradient" : "are absent, their gradient is not");
+  if (used) check_contiguous(name.data(), "used", used, {1}, DType::i32);
   if (!weights) return;
   check_contiguous(name.data(), "weights", weights, {tokens}, DType::f32);
   check_contiguous(name.data(), "dweights", dweights, {tokens}, DType::f32);

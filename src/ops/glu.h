@@ -12,6 +12,7 @@ struct SwiGluForward {
   Tensor y;             // [T, F]
   ConstTensor x;        // [T, 2F] = [gate | up]
   ConstTensor weights;  // [T] f32, of rows; may be absent: 1
+  ConstTensor used{};   // [1] i32: rows from there on are nobody's, and left as they are; absent: T
 
   void check() const;
   Cost cost() const;
@@ -26,6 +27,7 @@ struct SwiGluBackward {
   Tensor dweights;      // [T] f32; absent without weights
   ConstTensor dy, x;    // [T, F], [T, 2F]
   ConstTensor weights;  // [T] f32, as in forward; may be absent: 1
+  ConstTensor used{};   // [1] i32, as in forward; may be absent: T
 
   void check() const;
   Cost cost() const;

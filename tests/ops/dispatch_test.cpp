@@ -120,6 +120,20 @@ TEST_P(DispatchTest, UnpermuteMayAddToItsOutput) {
   }
 }
 
+TEST_P(DispatchTest, UnpermuteLeavesTokensOfNobodyAsTheyAre) {
+  const Dispatch d(GetParam(), 40, 37, DType::f32, 9);
+  d.forward();
+  Tensors memory;
+  const Tensor y = memory.normal("y", d.y.shape()), before = memory.normal("y", d.y.shape());
+  run(*d.plan.ctx, Unpermute{.y = y,
+                             .x = d.permuted,
+                             .base = d.base,
+                             .rows = d.plan.rows,
+                             .used = memory.integers({17})});
+  EXPECT_TRUE(same_bits(y.rows(0, 17), d.y.rows(0, 17)));
+  EXPECT_TRUE(same_bits(y.rows(17, 40), before.rows(17, 40)));
+}
+
 TEST_P(DispatchTest, RowsOfNobodyMayHoldAnything) {
   const Dispatch d(GetParam(), 20, 19, DType::f32, 1);
   for (std::int64_t i = d.kept() * 19; i < d.permuted.numel(); ++i) set(d.permuted, i, NAN);

@@ -99,6 +99,27 @@ TEST_P(SwiGluTest, RowsOfNobodySpoilNoOther) {
   EXPECT_TRUE(same_bits(glu.dweights.rows(0, 8), all.dweights.rows(0, 8)));
 }
 
+TEST_P(SwiGluTest, RowsBehindThoseInUseAreLeftAsTheyAre) {
+  SwiGlu glu(GetParam(), 12, 21, DType::f32, true), all(GetParam(), 12, 21, DType::f32, true);
+  all.forward(), all.backward();
+  const Tensor used = glu.memory.integers({8});
+  for (const Tensor& tensor : {glu.y, glu.dx, glu.dweights})
+    for (std::int64_t i = 0; i < tensor.numel(); ++i) set(tensor, i, 7);
+  run(*glu.ctx, SwiGluForward{.y = glu.y, .x = glu.x, .weights = glu.weights, .used = used});
+  run(*glu.ctx, SwiGluBackward{.dx = glu.dx,
+                               .dweights = glu.dweights,
+                               .dy = glu.dy,
+                               .x = glu.x,
+                               .weights = glu.weights,
+                               .used = used});
+  for (const auto& [some, whole] : {std::pair{glu.y, all.y}, {glu.dx, all.dx}}) {
+    EXPECT_TRUE(same_bits(some.rows(0, 8), whole.rows(0, 8)));
+    for (std::int64_t i = 8 * some.dim(1); i < some.numel(); ++i) ASSERT_EQ(get(some, i), 7);
+  }
+  EXPECT_TRUE(same_bits(glu.dweights.rows(0, 8), all.dweights.rows(0, 8)));
+  EXPECT_EQ(get(glu.dweights, 8), 7);
+}
+
 TEST_P(SwiGluTest, Bf16AgreesWithF32) {
   SwiGlu narrow(GetParam(), 20, 72, DType::bf16, true), wide(GetParam(), 20, 72, DType::f32, true);
   for (SwiGlu* glu : {&narrow, &wide}) glu->forward(), glu->backward();

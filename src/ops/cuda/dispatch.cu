@@ -163,9 +163,10 @@ __global__ void __launch_bounds__(kThreads)
 /// A token a block; y may be base.
 template <class T, int n>
 __global__ void __launch_bounds__(kThreads)
-    unpermute(T* y, const T* __restrict__ x, const T* base, const int* __restrict__ rows, int k,
-              std::int64_t h) {
+    unpermute(T* y, const T* __restrict__ x, const T* base, const int* __restrict__ rows,
+              const int* __restrict__ used, int k, std::int64_t h) {
   using Vector = Elements<T, n>;
+  if (used != nullptr && static_cast<int>(blockIdx.x) >= *used) return;
   const int* its = rows + static_cast<std::int64_t>(blockIdx.x) * k;
   const std::int64_t token = blockIdx.x * h;
   for (std::int64_t i = threadIdx.x; i < h / n; i += blockDim.x) {
@@ -265,7 +266,7 @@ void cuda_kernel(const Unpermute& op, Context&, cudaStream_t stream) {
     launch(unpermute<DeviceType<T>, n>, dim3(static_cast<unsigned>(op.y.dim(0))),
            threads_for(h / n, kThreads), 0, stream, device_pointer<T>(op.y),
            device_pointer<T>(op.x), device_pointer<T>(op.base), op.rows.as<std::int32_t>(),
-           static_cast<int>(op.rows.dim(1)), h);
+           op.used ? op.used.as<std::int32_t>() : nullptr, static_cast<int>(op.rows.dim(1)), h);
   });
 }
 

@@ -13,8 +13,9 @@ constexpr int kThreads = 256;
 template <class T, int n>
 __global__ void __launch_bounds__(kThreads)
     swiglu_forward(T* __restrict__ y, const T* __restrict__ x, const float* __restrict__ weights,
-                   int vectors) {
+                   const int* __restrict__ used, int vectors) {
   const std::int64_t row = blockIdx.x;
+  if (used != nullptr && row >= *used) return;
   const float weight = weights != nullptr ? weights[row] : 1.0F;
   const T *gate = x + row * 2 * vectors * n, *up = gate + static_cast<std::int64_t>(vectors) * n;
   T* out = y + row * vectors * n;
@@ -29,9 +30,11 @@ __global__ void __launch_bounds__(kThreads)
 template <class T, int n>
 __global__ void __launch_bounds__(kThreads)
     swiglu_backward(T* __restrict__ dx, float* __restrict__ dweights, const T* __restrict__ dy,
-                    const T* __restrict__ x, const float* __restrict__ weights, int vectors) {
+                    const T* __restrict__ x, const float* __restrict__ weights,
+                    const int* __restrict__ used, int vectors) {
   HG_SHARED(float, partial, [kThreads / 32]);
   const std::int64_t row = blockIdx.x, f = static_cast<std::int64_t>(vectors) * n;
+  if (used != nullptr && row >= *used) return;
   const float weight = weights != nullptr ? weights[row] : 1.0F;
   const T *gate = x + row * 2 * f, *up = gate + f, *gradient = dy + row * f;
   T *dgate = dx + row * 2 * f, *dup = dgate + f;
@@ -69,7 +72,8 @@ void cuda_kernel(const SwiGluForward& op, Context&, cudaStream_t stream) {
     const auto vectors = static_cast<int>(op.y.dim(1) / n);
     launch(swiglu_forward<DeviceType<T>, n>, dim3(static_cast<unsigned>(op.y.dim(0))),
            threads_for(vectors), 0, stream, device_pointer<T>(op.y), device_pointer<T>(op.x),
-           device_pointer<float>(op.weights), vectors);
+           device_pointer<float>(op.weights), op.used ? op.used.as<std::int32_t>() : nullptr,
+           vectors);
   });
 }
 
@@ -81,7 +85,7 @@ void cuda_kernel(const SwiGluBackward& op, Context&, cudaStream_t stream) {
     launch(swiglu_backward<DeviceType<T>, n>, dim3(static_cast<unsigned>(op.dy.dim(0))),
            threads_for(vectors), 0, stream, device_pointer<T>(op.dx), op.dweights.as<float>(),
            device_pointer<T>(op.dy), device_pointer<T>(op.x), device_pointer<float>(op.weights),
-           vectors);
+           op.used ? op.used.as<std::int32_t>() : nullptr, vectors);
   });
 }
 

@@ -130,10 +130,15 @@ TEST(CudaDispatch, RowsHaveTheBitsOfTheCpus) {
         cuda_kernel(Unpermute{.y = device_sums, .x = device_rows, .base = {}, .rows = p.rows},
                     *p.plan.ctx, nullptr);
         EXPECT_TRUE(same_bits(to_host(device_sums, p.host), sums)) << its.h;
-        run(*p.plan.ctx, Unpermute{.y = base, .x = rows, .base = base, .rows = p.plan.rows});
-        cuda_kernel(
-            Unpermute{.y = device_base, .x = device_rows, .base = device_base, .rows = p.rows},
-            *p.plan.ctx, nullptr);
+        const Tensor used = p.host.integers({static_cast<std::int32_t>(its.tokens / 2)});
+        run(*p.plan.ctx,
+            Unpermute{.y = base, .x = rows, .base = base, .rows = p.plan.rows, .used = used});
+        cuda_kernel(Unpermute{.y = device_base,
+                              .x = device_rows,
+                              .base = device_base,
+                              .rows = p.rows,
+                              .used = p.device.copy(used)},
+                    *p.plan.ctx, nullptr);
         EXPECT_TRUE(same_bits(to_host(device_base, p.host), base)) << its.h;
       }
     }

@@ -16,27 +16,34 @@ struct Case {
 const std::vector<Case> kCases{{1, 1},        {5, 45},   {3, 64}, {40, 24},
                                {3, 64, true}, {2, 2312}, {0, 16}};
 
-void check(Context& ctx, const Case& its, DType dtype, bool weighted) {
+/// Of `used`: rows of nobody, which keep what they hold; -1: there are none.
+void check(Context& ctx, const Case& its, DType dtype, bool weighted, std::int32_t used = -1) {
   Tensors host;
   DeviceTensors device;
   const Tensor x = host.normal("x", {its.tokens, 2 * its.f}, dtype, 2),
                dy = host.normal("dy", {its.tokens, its.f}, dtype),
-               y = host.empty(dy.shape(), dtype), dx = host.empty(x.shape(), dtype);
-  Tensor weights, dweights;
-  if (weighted) weights = host.normal("w", {its.tokens}), dweights = host.empty({its.tokens});
+               y = host.zeros(dy.shape(), dtype), dx = host.zeros(x.shape(), dtype);
+  Tensor weights, dweights, in_use;
+  if (weighted) weights = host.normal("w", {its.tokens}), dweights = host.zeros({its.tokens});
+  if (used >= 0) in_use = host.integers({used});
   const auto on_device = [&](const Tensor& tensor) {
     return copy_slice(device, tensor, its.shifted);
   };
   const Tensor cuda_x = on_device(x), cuda_y = on_device(y), cuda_dx = on_device(dx),
-               cuda_weights = on_device(weights), cuda_dweights = on_device(dweights);
-  run(ctx, SwiGluForward{.y = y, .x = x, .weights = weights});
-  run(ctx, SwiGluBackward{.dx = dx, .dweights = dweights, .dy = dy, .x = x, .weights = weights});
-  cuda_kernel(SwiGluForward{.y = cuda_y, .x = cuda_x, .weights = cuda_weights}, ctx, nullptr);
+               cuda_weights = on_device(weights), cuda_dweights = on_device(dweights),
+               cuda_in_use = in_use ? device.copy(in_use) : Tensor{};
+  run(ctx, SwiGluForward{.y = y, .x = x, .weights = weights, .used = in_use});
+  run(ctx,
+      SwiGluBackward{
+          .dx = dx, .dweights = dweights, .dy = dy, .x = x, .weights = weights, .used = in_use});
+  cuda_kernel(SwiGluForward{.y = cuda_y, .x = cuda_x, .weights = cuda_weights, .used = cuda_in_use},
+              ctx, nullptr);
   cuda_kernel(SwiGluBackward{.dx = cuda_dx,
                              .dweights = cuda_dweights,
                              .dy = on_device(dy),
                              .x = cuda_x,
-                             .weights = cuda_weights},
+                             .weights = cuda_weights,
+                             .used = cuda_in_use},
               ctx, nullptr);
   expect_same(cuda_y, y, "y");
   expect_same(cuda_dx, dx, "dx");
@@ -50,6 +57,7 @@ TEST(CudaSwiGlu, AgreesWithTheCpu) {
     for (const Case& its : kCases) {
       for (const DType dtype : {DType::f32, DType::bf16}) {
         for (const bool weighted : {false, true}) check(*ctx, its, dtype, weighted);
+        check(*ctx, its, dtype, true, static_cast<std::int32_t>(its.tokens / 2));
       }
     }
   }

@@ -111,8 +111,10 @@ void permute(const Permute& op) {
 
 template <class T>
 void unpermute(const Unpermute& op) {
-  const std::int64_t h = op.y.dim(1);
-  parallel_ranges(op.y.dim(0), kGrain, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t h = op.y.dim(1), all = op.y.dim(0);
+  const std::int64_t used =
+      op.used ? std::min<std::int64_t>(*op.used.as<std::int32_t>(), all) : all;
+  parallel_ranges(used, kGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const TokenRows rows(op.x.as<T>(), h, op.rows, t);
       const TokenRows next(op.x.as<T>(), h, op.rows, t + 1 < end ? t + 1 : t);

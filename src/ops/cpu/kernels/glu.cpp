@@ -1,6 +1,8 @@
 // CPU bodies of ops/glu.h: one pass, rows in parallel.
 #include "ops/glu.h"
 
+#include <algorithm>
+
 #include "core/parallel.h"
 #include "ops/cpu/dtypes.h"
 #include "ops/cpu/simd.h"
@@ -14,10 +16,14 @@ float weight_of(const ConstTensor& weights, std::int64_t t) {
   return weights ? weights.as<float>()[t] : 1.0F;
 }
 
+std::int64_t rows_in_use(const ConstTensor& y, const ConstTensor& used) {
+  return used ? std::min<std::int64_t>(*used.as<std::int32_t>(), y.dim(0)) : y.dim(0);
+}
+
 template <class T>
 void forward(const SwiGluForward& op) {
   const std::int64_t f = op.y.dim(1);
-  parallel_ranges(op.y.dim(0), kGrain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_ranges(rows_in_use(op.y, op.used), kGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const T *gate = op.x.as<T>() + t * 2 * f, *up = gate + f;
       T* y = op.y.as<T>() + t * f;
@@ -33,7 +39,7 @@ void forward(const SwiGluForward& op) {
 template <class T>
 void backward(const SwiGluBackward& op) {
   const std::int64_t f = op.dy.dim(1);
-  parallel_ranges(op.dy.dim(0), kGrain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_ranges(rows_in_use(op.dy, op.used), kGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const T *gate = op.x.as<T>() + t * 2 * f, *up = gate + f, *dy = op.dy.as<T>() + t * f;
       T *dgate = op.dx.as<T>() + t * 2 * f, *dup = dgate + f;
