@@ -15,14 +15,57 @@ namespace hg {
 using token_format::load;
 using token_format::with_type;
 
+namespace {
+
+/// Calls fn(begin, end) for 256 blocks of bytes spread over `size`, the last of which ends there;
+/// or once, for all of so few.
+template <class Fn>
+void for_blocks(std::size_t size, Fn&& fn) {
+  constexpr std::size_t kBlocks = 256, kBlockBytes = 4096;
+  if (size <= kBlocks * kBlockBytes) {
+    if (size > 0) fn(0, size);
+    return;
+  }
+  for (std::size_t block = 0; block + 1 < kBlocks; ++block) {
+    const std::size_t begin = (size - kBlockBytes) / (kBlocks - 1) * block;
+    fn(begin, begin + kBlockBytes);
+  }
+  fn(size - kBlockBytes, size);
+}
+
+/// The largest id of a vocabulary, as far as T can tell.
+template <class T>
+class IdLimit {
+ public:
+  explicit IdLimit(std::int64_t vocab_size)
+      : largest_(static_cast<Unsigned>(std::min<std::uint64_t>(
+            static_cast<std::uint64_t>(vocab_size) - 1, std::numeric_limits<Unsigned>::max()))) {}
+  bool is_passed_by(T id) const { return static_cast<Unsigned>(id) > largest_; }
+
+ private:
+  using Unsigned = std::make_unsigned_t<T>;  // a negative id becomes a large one
+  Unsigned largest_;
+};
+
+}  // namespace
+
 TokenFile::TokenFile(std::string prefix, std::int64_t vocab_size, IdCheck check)
-    : prefix_(std::move(prefix)), index_(index_name()), data_(data_name()) {
+    : prefix_(std::move(prefix)),
+      vocab_size_(vocab_size),
+      index_(index_name()),
+      data_(data_name()) {
   HG_CHECK(vocab_size > 0 && vocab_size <= std::int64_t{1} << 31, "{}: a vocabulary of {} ids",
            prefix_, vocab_size);
   read_header();
   check_sequences();
   check_documents();
-  if (check == IdCheck::all) check_ids(vocab_size);
+  if (check == IdCheck::all) check_ids(0, tokens_);
+  if (check == IdCheck::some) {
+    for_blocks(data_.bytes().size(), [&](std::size_t begin, std::size_t end) {
+      const auto bytes = static_cast<std::size_t>(element_bytes_);
+      check_ids(static_cast<std::int64_t>(begin / bytes), static_cast<std::int64_t>(end / bytes));
+    });
+  }
 }
 
 void TokenFile::read_header() {
@@ -93,31 +136,29 @@ void TokenFile::check_documents() const {
            index_name(), before, sequences_);
 }
 
-void TokenFile::check_ids(std::int64_t vocab_size) const {
+void TokenFile::check_ids(std::int64_t begin, std::int64_t end) const {
   constexpr std::int64_t kPiece = std::int64_t{1} << 20;
-  std::atomic<std::int64_t> first_bad{tokens_};
+  std::atomic<std::int64_t> first_bad{end};
+  const std::byte* const ids = data_.bytes().data();
   with_type(type_, [&]<class T>(T) {
-    using Unsigned = std::make_unsigned_t<T>;  // a negative id becomes a large one
-    if (vocab_size > std::int64_t{std::numeric_limits<T>::max()} && std::is_unsigned_v<T>) return;
-    const auto limit = static_cast<Unsigned>(std::min<std::uint64_t>(
-        static_cast<std::uint64_t>(vocab_size) - 1, std::numeric_limits<T>::max()));
-    const std::byte* ids = data_.bytes().data();
-    const auto bad = [&](std::int64_t i) { return static_cast<Unsigned>(load<T>(ids, i)) > limit; };
-    parallel_ranges(tokens_, kPiece, [&](std::int64_t begin, std::int64_t end) {
-      Unsigned any = 0;  // no early exit: the loop is vectorised
-      for (std::int64_t i = begin; i < end; ++i) any |= static_cast<Unsigned>(bad(i));
-      if (any == 0) return;
-      while (!bad(begin)) ++begin;
+    const IdLimit<T> limit(vocab_size_);
+    const auto bad = [&](std::int64_t i) { return limit.is_passed_by(load<T>(ids, i)); };
+    parallel_ranges(end - begin, kPiece, [&](std::int64_t from, std::int64_t to) {
+      from += begin, to += begin;
+      bool any = false;  // no early exit: the loop is vectorised
+      for (std::int64_t i = from; i < to; ++i) any |= bad(i);
+      if (!any) return;
+      while (!bad(from)) ++from;
       std::int64_t known = first_bad;
-      while (begin < known && !first_bad.compare_exchange_weak(known, begin)) {
+      while (from < known && !first_bad.compare_exchange_weak(known, from)) {
       }
     });
   });
-  if (first_bad == tokens_) return;
-  const std::int64_t id = with_type(
-      type_, [&]<class T>(T) { return std::int64_t{load<T>(data_.bytes().data(), first_bad)}; });
+  if (first_bad == end) return;
+  const std::int64_t id =
+      with_type(type_, [&]<class T>(T) { return std::int64_t{load<T>(ids, first_bad)}; });
   fail("{}: token {} is id {}, expected 0 to {} in a vocabulary of {}", data_name(),
-       first_bad.load(), id, vocab_size - 1, vocab_size);
+       first_bad.load(), id, vocab_size_ - 1, vocab_size_);
 }
 
 std::int64_t TokenFile::document_begin(std::int64_t document) const {
@@ -142,24 +183,29 @@ void TokenFile::copy(std::int64_t begin, std::int64_t count, std::int32_t* out) 
            prefix_, begin, begin + count, tokens_);
   if (count == 0) return;
   const std::byte* from = data_.bytes().data() + begin * element_bytes_;
-  with_type(type_, [&]<class T>(T) {
-    for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<std::int32_t>(load<T>(from, i));
+  const bool any_bad = with_type(type_, [&]<class T>(T) {
+    const IdLimit<T> limit(vocab_size_);
+    bool any = false;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const T id = load<T>(from, i);
+      out[i] = static_cast<std::int32_t>(id);
+      any |= limit.is_passed_by(id);
+    }
+    return any;
   });
+  if (any_bad) check_ids(begin, begin + count);
 }
 
 std::uint64_t TokenFile::fingerprint() const {
-  constexpr std::size_t kBlocks = 256, kBlockBytes = 4096;
   const auto data = data_.bytes();
   const auto add = [](std::uint64_t hash, std::span<const std::byte> bytes) {
     return XXH3_64bits_withSeed(bytes.data(), bytes.size(), hash);
   };
   const std::uint64_t size = data.size();
   std::uint64_t hash = add(add(0, index_.bytes()), std::as_bytes(std::span(&size, 1)));
-  if (size <= kBlocks * kBlockBytes) return data.empty() ? hash : add(hash, data);
-  for (std::size_t block = 0; block < kBlocks; ++block) {  // the last one ends with the file
-    const std::size_t begin = (size - kBlockBytes) / (kBlocks - 1) * block;
-    hash = add(hash, data.subspan(block + 1 == kBlocks ? size - kBlockBytes : begin, kBlockBytes));
-  }
+  for_blocks(data.size(), [&](std::size_t begin, std::size_t end) {
+    hash = add(hash, data.subspan(begin, end - begin));
+  });
   return hash;
 }
 

@@ -1,5 +1,6 @@
 #include "data/token_file.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -11,6 +12,8 @@
 
 namespace hg::test {
 namespace {
+
+using testing::HasSubstr;
 
 const Documents kDocuments = {{10, 11, 12}, {13, 14}};
 
@@ -250,10 +253,32 @@ TEST(TokenFile, BytesGoBeyond32BitsOfWideIds) {
   const std::string prefix = (folder / "tokens").string();
   write_file(prefix + ".idx", index_bytes(4, {kLength, kLength}, {0, 4 * kLength}, {0, 1, 2}));
   write_sparse(prefix + ".bin", 8 * kLength, std::uint64_t{1} << 32, "abcd");
-  const TokenFile file(prefix, 128, TokenFile::IdCheck::none);
+  const TokenFile file(prefix, std::int64_t{1} << 31, TokenFile::IdCheck::none);
   std::vector<std::int32_t> ids(3);
   file.copy((std::int64_t{1} << 30) - 1, 3, ids.data());
   EXPECT_EQ(ids, (std::vector<std::int32_t>{0, 0x64636261, 0}));
+}
+
+TEST(TokenFile, SomeIdsAreComparedAtOnceAndOthersWhereTheyAreCopied) {
+  const TempFolder folder;
+  const std::string prefix = (folder / "tokens").string();
+  constexpr std::int64_t kTokens = 5'000'000;  // between 256 blocks of 4096 there are gaps
+  const auto write = [&](std::uint64_t bad) {
+    write_file(prefix + ".idx", index_bytes(1, {kTokens}, {0}, {0, 1}));
+    write_sparse(prefix + ".bin", kTokens, bad, "\x64\x63");
+  };
+  const auto open = [&] { return TokenFile(prefix, 100, TokenFile::IdCheck::some); };
+  constexpr std::uint64_t kLast = kTokens - 2;
+  write(kLast);
+  EXPECT_THAT(error_of([&] { open(); }),
+              HasSubstr("tokens.bin: token 4999998 is id 100, expected 0 to 99 in a vocabulary"));
+  write(10'000);
+  const TokenFile file = open();
+  std::vector<std::int32_t> ids(3);
+  file.copy(10'001, 3, ids.data());
+  EXPECT_EQ(ids, (std::vector<std::int32_t>{99, 0, 0}));
+  EXPECT_THAT(error_of([&] { file.copy(9'999, 3, ids.data()); }),
+              HasSubstr("tokens.bin: token 10000 is id 100, expected 0 to 99 in a vocabulary"));
 }
 
 TEST(TokenFile, FingerprintIsOfTheContentAlone) {

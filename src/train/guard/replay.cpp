@@ -129,7 +129,7 @@ Replay replay(const ReplayOptions& options) {
   result.last_sample = record.first_sample + config.training.global_batch_size - 1;
   if (!record.checkpoint.empty()) result.config = differences(config_of(record.checkpoint), config);
 
-  const TokenFile file(config.data.train, config.model.vocab_size);
+  const TokenFile file(config.data.train, config.model.vocab_size, TokenFile::IdCheck::some);
   const auto gpu = open_gpu(config, options.gpu);
   const RankPlace place(config, options.world, options.gpu, gpu);
   const Machine machine{.cpu = detect_cpu(), .gpu = gpu, .mesh = place.mesh(), .file = file};

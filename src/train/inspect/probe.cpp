@@ -37,7 +37,7 @@ std::vector<GateProbe> probe_gate_scale(const TrainedRun& run, std::span<const d
   HG_CHECK(!config.data.validation.empty(),
            "{}: data.validation is empty: there is nothing to evaluate on",
            (run.checkpoint / "config.yaml").string());
-  const TokenFile file(config.data.validation, config.model.vocab_size);
+  const TokenFile file(config.data.validation, config.model.vocab_size, TokenFile::IdCheck::some);
   ForwardModel model(run, config.training.micro_batch_size * config.training.seq_len,
                      config.training.seq_len);
   std::vector<GateProbe> probes;
