@@ -103,7 +103,7 @@ class NcclMistakes : public testing::TestWithParam<Mistake> {};
 
 TEST_P(NcclMistakes, AreNamed) {
   const auto all =
-      sentences(4, {.devices = 4, .nccl_timeout = 0.3}, [](Comm& control, cudaStream_t stream) {
+      sentences(4, {.devices = 4, .nccl_timeout = 1.5}, [](Comm& control, cudaStream_t stream) {
         const auto world = simulated_world(control, stream);
         const DeviceMemory memory(256);
         GetParam().run(*world, Tensor(memory.data(), DType::f32, {64}));
@@ -161,7 +161,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& instance) { return instance.param.name; });
 
 TEST(CommNccl, NamesARankThatIsMissingInACollective) {
-  run_devices(4, {.devices = 4, .nccl_timeout = 0.2}, [](Comm& control) {
+  run_devices(4, {.devices = 4, .nccl_timeout = 1.5}, [](Comm& control) {
     const Stream stream;
     const auto world = simulated_world(control, stream);
     if (world->rank() != 2) {  // which is there, but does not take part
@@ -171,7 +171,7 @@ TEST(CommNccl, NamesARankThatIsMissingInACollective) {
       } catch (const Error& e) {
         EXPECT_THAT(e.what(), HasSubstr("NCCL, barrier of world: unhandled system error: rank"));
         EXPECT_THAT(e.what(), HasSubstr("waits in AllReduce of 1 int32 for rank 2, which did not "
-                                        "come within 0.2 s"));
+                                        "come within 1.5 s"));
       }
     }
     control.barrier();

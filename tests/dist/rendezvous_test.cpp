@@ -127,11 +127,11 @@ TEST_F(RendezvousTest, WhoConnectsAndSaysNothingKeepsNobody) {
 TEST_F(RendezvousTest, NamesARankThatNeverComes) {
   for (const int rank : {0, 1, 3}) {
     RendezvousOptions its = options(rank, 5);
-    its.timeout = 0.5;
+    its.timeout = 2;
     start_rank(its);
   }
   const std::string sentence =
-      fmt::format("ranks 2, 4 did not come to rank 0 on port {} within 0.5 s", options(0, 1).port);
+      fmt::format("ranks 2, 4 did not come to rank 0 on port {} within 2 s", options(0, 1).port);
   EXPECT_THAT(errors(), ElementsAre(sentence, sentence, sentence));
 }
 
@@ -157,7 +157,7 @@ class WrongHello : public RendezvousTest, public testing::WithParamInterface<Wro
 TEST_P(WrongHello, IsNamedOnAllRanks) {
   start_rank(options(0, 4));
   start_rank(options(1, 4));
-  std::this_thread::sleep_for(100ms);
+  std::this_thread::sleep_for(500ms);  // until rank 1 is there
   RendezvousOptions its = options(2, 4);
   GetParam().change(its);
   start_rank(its);
@@ -191,7 +191,7 @@ class StrangeHello : public RendezvousTest, public testing::WithParamInterface<S
 TEST_P(StrangeHello, IsNamedOnAllRanks) {
   start_rank(options(0, 3));
   start_rank(options(1, 3));
-  std::this_thread::sleep_for(100ms);
+  std::this_thread::sleep_for(500ms);  // until rank 1 is there
   start_stranger(GetParam().text);
   const std::vector<std::string> all = errors();
   ASSERT_EQ(all.size(), 3U);
@@ -213,7 +213,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST_F(RendezvousTest, NamesAStrangerWithAnotherProtocol) {
   start_rank(options(0, 3));
   start_rank(options(1, 3));
-  std::this_thread::sleep_for(100ms);
+  std::this_thread::sleep_for(500ms);  // until rank 1 is there
   start([this] {
     const Socket socket = connect();
     const std::string request = "GET / HTTP/1.1\r\n\r\n";

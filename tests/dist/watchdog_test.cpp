@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "core/file.h"
 #include "dist/comm_self.h"
@@ -76,7 +79,7 @@ Job run_job(int ranks, const std::filesystem::path& records, double timeout,
   for (const auto& comm : world) {
     watchdogs.push_back(
         std::make_unique<Watchdog>(*comm, WatchdogOptions{.timeout = timeout,
-                                                          .grace = 0.5,
+                                                          .grace = 3,
                                                           .records = records,
                                                           .report = [&](const std::string& text) {
                                                             const std::scoped_lock lock(mutex);
@@ -109,7 +112,7 @@ Tensor tensor(int rank) { return {values + 4 * rank, DType::f32, {4}}; }
 TEST(Watchdog, NamesTheRankThatDidNotArriveAndEndsAllRanks) {
   const TempFolder folder;
   std::atomic<bool> over = false;
-  const Job job = run_job(3, folder.path(), 1, [&](Comm& comm, Watchdog&) {
+  const Job job = run_job(3, folder.path(), 2, [&](Comm& comm, Watchdog&) {
     comm.all_reduce(tensor(comm.rank()), Reduce::sum, "layers.0 gradients");
     if (comm.rank() == 1) {
       over.wait(false);  // busy elsewhere, until the others have been ended
@@ -126,7 +129,7 @@ TEST(Watchdog, NamesTheRankThatDidNotArriveAndEndsAllRanks) {
   ASSERT_GE(job.reports.size(), 1U);
   EXPECT_THAT(job.reports.front(),
               StartsWith("rank 1 did not arrive at all_reduce #2 of world (layers.1 gradients) "
-                         "within 1 s; rank 1 is in no collective and left all_reduce #1 of world "
+                         "within 2 s; rank 1 is in no collective and left all_reduce #1 of world "
                          "(layers.0 gradients) "));
   for (const std::string& end : job.ends) EXPECT_EQ(end, job.reports.front());
   for (const int rank : {0, 1, 2}) {
@@ -141,7 +144,7 @@ TEST(Watchdog, NamesTheRankThatDidNotArriveAndEndsAllRanks) {
 }
 
 TEST(Watchdog, NamesAMissingSender) {
-  const Job job = run_job(3, {}, 1, [](Comm& comm, Watchdog&) {
+  const Job job = run_job(3, {}, 2, [](Comm& comm, Watchdog&) {
     if (comm.rank() == 2) comm.receive(tensor(2), 0, "activations");
     if (comm.rank() == 1) comm.send(tensor(1), 2, "activations");
     if (comm.rank() == 0) comm.barrier("elsewhere");
@@ -150,15 +153,23 @@ TEST(Watchdog, NamesAMissingSender) {
   // Rank 1 waits for rank 2, which waits for rank 0, which waits for all: each of these is true.
   EXPECT_THAT(job.reports.front(),
               testing::AnyOf(HasSubstr("rank 0 did not arrive at receive #1 from rank 0 of world "
-                                       "(activations) within 1 s; rank 0 is in barrier #1"),
+                                       "(activations) within 2 s; rank 0 is in barrier #1"),
                              HasSubstr("rank 2 did not arrive at send #1 to rank 2 of world"),
                              HasSubstr("ranks 1, 2 did not arrive at barrier #1 of world")));
 }
 
 TEST(Watchdog, TellsTheOthersOfAnException) {
   const TempFolder folder;
-  const Job job = run_job(3, folder.path(), 60, [](Comm& comm, Watchdog& watchdog) {
-    if (comm.rank() == 2) return watchdog.fail("rank 2: the disk is full");
+  std::atomic<const FlightRecord*> others[2] = {};
+  const auto is_waiting = [](const FlightRecord* record) {
+    return record != nullptr && record->oldest_pending();
+  };
+  const Job job = run_job(3, folder.path(), 60, [&](Comm& comm, Watchdog& watchdog) {
+    if (comm.rank() == 2) {
+      while (!std::ranges::all_of(others, is_waiting)) std::this_thread::yield();
+      return watchdog.fail("rank 2: the disk is full");
+    }
+    others[comm.rank()] = &comm.record();
     comm.barrier("step 3");
   });
   EXPECT_THAT(job.ends,
@@ -169,7 +180,7 @@ TEST(Watchdog, TellsTheOthersOfAnException) {
 }
 
 TEST(Watchdog, LetsAJobThatWorksBe) {
-  const Job job = run_job(2, {}, 1, [](Comm& comm, Watchdog&) {
+  const Job job = run_job(2, {}, 5, [](Comm& comm, Watchdog&) {
     for (int i = 0; i < 12; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(i % 2 == comm.rank() ? 100 : 1));
       comm.barrier();

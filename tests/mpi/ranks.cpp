@@ -72,7 +72,7 @@ int rank_main(const std::string& mode, const std::string& folder) {
   const World found = find_world(std::getenv);
   const auto world = connect(found);
   Watchdog watchdog(*world, {.timeout = mode == "collectives" ? 60 : kTimeout,
-                             .grace = 0.5,
+                             .grace = 3,
                              .records = folder,
                              .report = [](const std::string& sentence) { log_error(sentence); }});
   try {

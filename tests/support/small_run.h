@@ -82,7 +82,7 @@ class SmallRun : public testing::Test {
   std::vector<nlohmann::json> rows(const std::string& name, const std::string& kind) const {
     std::vector<nlohmann::json> found;
     std::ifstream file(folder / name / "metrics.jsonl");
-    for (std::string line; std::getline(file, line);) {
+    for (std::string line; std::getline(file, line) && !file.eof();) {  // no line half written
       auto row = nlohmann::json::parse(line);
       if (row.at("kind") == kind) found.push_back(std::move(row));
     }
