@@ -221,6 +221,12 @@ void add_bench(CLI::App& app) {
                     "Also measure what it costs to look at a step");
   command->add_flag("--json", options->json, "One JSON object a line");
   command->callback([options] {
+    for (const auto& [name, value] : {std::pair{"--against", &options->against},
+                                      {"--checkpoint", &options->checkpoint},
+                                      {"--op", &options->op}}) {
+      HG_CHECK(options->device != "cuda" || value->empty(),
+               "--device cuda and {}: that is measured on the CPU alone", name);
+    }
     if (options->threads > 0) set_num_threads(options->threads);
     const CpuInfo cpu = detect_cpu();
     if (!options->json)

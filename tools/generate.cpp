@@ -44,7 +44,7 @@ class Stream {
   std::vector<std::int32_t> pending_;
 };
 
-void generate(const GenerateOptions& options) {
+void generate(GenerateOptions options) {
   const TrainedRun run = open_trained_run(options.run);
   const Tokenizer* tokenizer = run.tokenizer.get();
   const CpuInfo cpu = detect_cpu();
@@ -54,6 +54,7 @@ void generate(const GenerateOptions& options) {
   std::fwrite(options.prompt.data(), 1, options.prompt.size(), stdout);
   auto prompt = tokenizer->encode(options.prompt);
   if (prompt.empty()) prompt.push_back(tokenizer->eod());
+  options.sampling.ids = tokenizer->vocab_size();
   Stream stream(*tokenizer);
   generator.generate(prompt, options.max_tokens, tokenizer->eod(), options.sampling,
                      [&](std::int32_t token) {

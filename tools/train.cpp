@@ -15,9 +15,9 @@ void print_summary(const RunConfig& config, const SessionSummary& summary,
   fmt::print("\n{} steps, {} tokens in {:.0f} s\n", summary.steps, summary.tokens, summary.seconds);
   if (!std::isnan(summary.last_validation_loss)) {
     const double start = std::log(static_cast<double>(config.model.vocab_size));
-    fmt::print("validation loss {:.4f} -> {:.4f}: {:.1f} % of ln V = {:.4f}\n",
+    fmt::print("validation loss {:.4f} -> {:.4f} at step {}: {:.1f} % of ln V = {:.4f}\n",
                summary.first_validation_loss, summary.last_validation_loss,
-               100 * summary.last_validation_loss / start, start);
+               summary.last_validation_step, 100 * summary.last_validation_loss / start, start);
   }
   if (!summary.finished)
     fmt::print("stopped before the end, as asked: the same command continues\n");

@@ -196,7 +196,9 @@ struct ValidationConfig {
   void fields(auto&& f) {
     f("interval", interval, "steps between validations; also before the first and behind the last",
       at_least(1));
-    f("sequences", sequences, "sequences of the held-out set to use; 0: all", at_least(0));
+    f("sequences", sequences,
+      "sequences of the held-out set to use, as far as they fill micro-batches; 0: all",
+      at_least(0));
   }
 };
 
@@ -280,6 +282,12 @@ struct RunConfig {
       problems.add("lr_scheduler.decay_steps",
                    "is {}, more than warm-up leaves of training.steps = {}", decay_steps(),
                    training.steps);
+    }
+    if (validation.sequences > 0 && validation.sequences < training.micro_batch_size) {
+      problems.add("validation.sequences",
+                   "is {}, less than a micro-batch of {} (training.micro_batch_size), which "
+                   "validation runs whole",
+                   validation.sequences, training.micro_batch_size);
     }
     if (lr_scheduler.min_lr > optimizer.lr) {
       problems.add("lr_scheduler.min_lr", "is {}, more than optimizer.lr = {}", lr_scheduler.min_lr,

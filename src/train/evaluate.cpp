@@ -50,8 +50,9 @@ Evaluation evaluate(RunModel& run, const TokenLosses& losses, const TokenFile& f
   const std::int64_t wanted = sequences > 0 ? std::min(sequences, available) : available;
   const std::int64_t batches = wanted / training.micro_batch_size, each = batches / mesh.data.size;
   HG_CHECK(batches > 0,
-           "{}: validation needs a micro-batch of {} sequences of {} tokens, there are {}",
-           file.prefix(), training.micro_batch_size, training.seq_len, available);
+           "{}: validation needs a micro-batch of {} sequences of {} tokens; the file has {}, of "
+           "which validation.sequences asks for {}",
+           file.prefix(), training.micro_batch_size, training.seq_len, available, wanted);
   add(shared, each, true);
   // What does not divide is run by all ranks, since none can stay away from a collective.
   const std::int64_t done = each * mesh.data.size;

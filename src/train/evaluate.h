@@ -15,9 +15,9 @@ struct Evaluation {
   std::int64_t targets = 0;
 };
 
-/// Mean loss over the first `sequences` of `file` (0: all whole ones), read in order. The batch is
-/// that of training, and so fits the planned memory. Ranks of the data axis share the sequences.
-/// Collective: the same result on every rank.
+/// Mean loss over the first `sequences` of `file` (0: all), as far as they fill whole batches, read
+/// in order. A batch is a micro-batch of training, and so fits the planned memory. Ranks of the
+/// data axis share the sequences. Collective: the same result on every rank.
 Evaluation evaluate(RunModel& run, const TokenLosses& losses, const TokenFile& file,
                     const TrainingConfig& training, std::int64_t sequences);
 

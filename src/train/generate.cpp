@@ -98,6 +98,10 @@ void Generator::generate(std::span<const std::int32_t> prompt, std::int64_t most
   HG_CHECK(length <= config_.max_position_embeddings,
            "a prompt of {} tokens; the model's positions end at {}", length,
            config_.max_position_embeddings);
+  HG_CHECK(options.ids >= 0 && options.ids <= config_.vocab_size,
+           "sampling from {} ids of a model with {}", options.ids, config_.vocab_size);
+  // A model may have more ids than its tokenizer; these have no text.
+  const auto ids = static_cast<std::size_t>(options.ids > 0 ? options.ids : config_.vocab_size);
   const RandomStream stream(options.seed, "sampling");
   std::span<const float> logits;
   for (std::int64_t first = 0; first < length; first += kPromptChunk) {
@@ -107,8 +111,8 @@ void Generator::generate(std::span<const std::int32_t> prompt, std::int64_t most
   }
   std::int64_t position = length;
   for (std::int64_t i = 0; i < most; ++i) {
-    const std::int32_t token =
-        sample_token(logits, options, double{stream.uniform(static_cast<std::uint64_t>(i))});
+    const std::int32_t token = sample_token(logits.first(ids), options,
+                                            double{stream.uniform(static_cast<std::uint64_t>(i))});
     each(token);
     if (token == stop || position == config_.max_position_embeddings) return;
     logits = next_logits({&token, 1}, position++);

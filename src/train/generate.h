@@ -13,6 +13,7 @@ struct SamplingOptions {
   double temperature = 1;  // 0: the likeliest token
   double top_p = 1;        // nucleus: the fewest likeliest tokens whose probabilities reach this
   std::uint64_t seed = 1;
+  std::int64_t ids = 0;  // so many of the vocabulary, those of the tokenizer; 0: all
 };
 
 /// The next token from one row of logits, by temperature and top-p (Holtzman et al., 2020); `draw`

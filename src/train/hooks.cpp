@@ -66,14 +66,22 @@ void ValidationHook::begin(Trainer& trainer) {
   const bool resumed = trainer.state().step > 0;
   measure(trainer, !resumed);  // a resumed run has the row, or none at this step
   if (resumed) return;
-  const double expected = std::log(static_cast<double>(trainer.config().model.vocab_size));
-  const double off = 100 * (loss_ / expected - 1);
+  const RunConfig& config = trainer.config();
+  const double even = std::log(static_cast<double>(config.model.vocab_size));
+  const double off = 100 * (loss_ / even - 1);
+  // Behind the last norm, logits of random weights have this variance, which lifts their
+  // logarithmic sum by half of it; not all of that where inputs and targets are alike.
+  const ModelConfig& model = config.model;
+  const double variance =
+      static_cast<double>(model.hidden_size) * model.initializer_range * model.initializer_range;
+  const bool expected = loss_ > 0.99 * even && loss_ < even + variance / 2 + 0.01 * even;
+  const char* const verdict = !config.checkpoint.init_from.empty() ? "of weights from elsewhere"
+                              : expected                           ? "as it must be before training"
+                                         : "not of an untrained model: check "
+                                           "model.initializer_range and the data";
   write_row(sinks_, trainer, "event", {{"initial_loss/off_ln_V(%)", off}},
             {{"initial loss",
-              fmt::format("{:.4f}, ln V = {:.4f}: {:+.2f} %, {}", loss_, expected, off,
-                          std::abs(off) <= 1
-                              ? "as it must be before training"
-                              : "more than 1 % off: check initializer_range and the data")}});
+              fmt::format("{:.4f}, ln V = {:.4f}: {:+.2f} %, {}", loss_, even, off, verdict)}});
 }
 
 void ValidationHook::after_step(Trainer& trainer, const StepResult& result) {
@@ -86,6 +94,7 @@ void ValidationHook::measure(Trainer& trainer, bool log) {
   const Evaluation evaluation = evaluate(trainer.model(), trainer.losses(), file_, config.training,
                                          config.validation.sequences);
   loss_ = evaluation.loss;
+  step_ = trainer.state().step;
   if (std::isnan(first_)) first_ = loss_;
   if (!log) return;
   write_row(sinks_, trainer, "val",

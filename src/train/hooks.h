@@ -57,6 +57,8 @@ class ValidationHook : public Hook {
   /// The newest and the first value of this process; NaN before they are measured.
   double loss() const { return loss_; }
   double first_loss() const { return first_; }
+  /// The step behind which the newest was measured.
+  std::int64_t step() const { return step_; }
 
  private:
   void measure(Trainer& trainer, bool log);
@@ -64,6 +66,7 @@ class ValidationHook : public Hook {
   Sinks& sinks_;
   const TokenFile& file_;
   double loss_ = std::numeric_limits<double>::quiet_NaN(), first_ = loss_;
+  std::int64_t step_ = 0;
 };
 
 /// How long ranks work and wait, every metrics.log_interval steps: a row of kind "ranks". A rank

@@ -27,19 +27,18 @@ double gradient_norm(Context& ctx, ParamStore& store) {
 void adamw_step(Context& ctx, ParamStore& store, const OptimizerConfig& config, double lr,
                 double gradient_scale, std::int64_t step) {
   for (const ParamState& state : store.states()) {
-    run(ctx,
-        AdamW{.master = state.master,
-              .m = state.m,
-              .v = state.v,
-              .working = state.working,
-              .gradient = state.gradient,
-              .lr = static_cast<float>(lr),
-              .beta1 = static_cast<float>(config.beta1),
-              .beta2 = static_cast<float>(config.beta2),
-              .eps = static_cast<float>(config.eps),
-              .weight_decay = state.spec.decay ? static_cast<float>(config.weight_decay) : 0.0F,
-              .gradient_scale = static_cast<float>(gradient_scale),
-              .step = step});
+    run(ctx, AdamW{.master = state.master,
+                   .m = state.m,
+                   .v = state.v,
+                   .working = state.working,
+                   .gradient = state.gradient,
+                   .lr = lr,
+                   .beta1 = config.beta1,
+                   .beta2 = config.beta2,
+                   .eps = config.eps,
+                   .weight_decay = state.spec.decay ? config.weight_decay : 0,
+                   .gradient_scale = static_cast<float>(gradient_scale),
+                   .step = step});
   }
   store.gather_updated(ctx);
 }

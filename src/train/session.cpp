@@ -104,12 +104,18 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
 
   const auto tokenizer = load_tokenizer(config.data.tokenizer);
   check_vocabulary(config, *tokenizer);
-  const TokenFile train_file(config.data.train, config.model.vocab_size);
+  const TokenFile train_file(config.data.train, config.model.vocab_size, TokenFile::IdCheck::some);
   std::optional<TokenFile> validation_file;
   if (!config.data.validation.empty())
-    validation_file.emplace(config.data.validation, config.model.vocab_size);
+    validation_file.emplace(config.data.validation, config.model.vocab_size,
+                            TokenFile::IdCheck::some);
 
   const StepPlan plan = plan_step(config, cpu, mesh);
+  if (config.lr_scheduler.warmup_steps > config.training.steps) {
+    log_warn(
+        "lr_scheduler.warmup_steps is {}, training.steps {}: the run ends before its peak rate",
+        config.lr_scheduler.warmup_steps, config.training.steps);
+  }
   log_plan(plan, compute_dtype(config.training.precision, cpu, config.training.device), cpu);
   const auto run = make_training_model(config, cpu, plan, mesh, gpu);
   Loader loader(train_file, loader_options(config, mesh, 0));
@@ -179,6 +185,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
       .seconds = seconds_since(start_time),
       .first_validation_loss = validation != nullptr ? validation->first_loss() : kNone,
       .last_validation_loss = validation != nullptr ? validation->loss() : kNone,
+      .last_validation_step = validation != nullptr ? validation->step() : 0,
       .checkpoint = newest_checkpoint(folder.checkpoints(), Inspect::sizes).value_or(fs::path()),
       .finished = trainer.is_finished()};
 }

@@ -33,6 +33,7 @@ struct SessionSummary {
   std::int64_t steps = 0, tokens = 0;  // of this process
   double seconds = 0;
   double first_validation_loss = 0, last_validation_loss = 0;  // NaN without validation data
+  std::int64_t last_validation_step = 0;
   std::filesystem::path checkpoint;
   bool finished = true;  // false if the run was asked to stop, and is to be continued
 };
