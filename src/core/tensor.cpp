@@ -107,8 +107,8 @@ BasicTensor<Void> BasicTensor<Void>::expand(const Shape& shape) const {
 template class BasicTensor<void>;
 template class BasicTensor<const void>;
 
-void check_tensor(const char* op, const char* name, const ConstTensor& tensor, const Shape& shape,
-                  DType dtype) {
+void check_tensor(std::string_view op, const char* name, const ConstTensor& tensor,
+                  const Shape& shape, DType dtype) {
   HG_CHECK(tensor, "{}: operand '{}' is missing, expected {} {}", op, name, name_of(dtype),
            shape.to_string());
   HG_CHECK(tensor.shape() == shape && tensor.dtype() == dtype,
@@ -116,15 +116,15 @@ void check_tensor(const char* op, const char* name, const ConstTensor& tensor, c
            tensor.shape().to_string(), name_of(dtype), shape.to_string());
 }
 
-void check_contiguous(const char* op, const char* name, const ConstTensor& tensor,
+void check_contiguous(std::string_view op, const char* name, const ConstTensor& tensor,
                       const Shape& shape, DType dtype) {
   check_tensor(op, name, tensor, shape, dtype);
   HG_CHECK(tensor.contiguous(), "{}: operand '{}' {} is a slice, expected a contiguous tensor", op,
            name, shape.to_string());
 }
 
-void check_slice(const char* op, const char* name, const ConstTensor& tensor, const Shape& shape,
-                 DType dtype) {
+void check_slice(std::string_view op, const char* name, const ConstTensor& tensor,
+                 const Shape& shape, DType dtype) {
   check_tensor(op, name, tensor, shape, dtype);
   const int last = shape.rank() - 1;
   HG_CHECK(last < 0 || shape[last] == 1 || tensor.stride(last) == 1,

@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 
 #include "core/check.h"
@@ -99,13 +100,13 @@ extern template class BasicTensor<void>;
 extern template class BasicTensor<const void>;
 
 /// Throws unless `tensor` has this shape and element type; `name` is the operand's.
-void check_tensor(const char* op, const char* name, const ConstTensor& tensor, const Shape& shape,
-                  DType dtype);
+void check_tensor(std::string_view op, const char* name, const ConstTensor& tensor,
+                  const Shape& shape, DType dtype);
 /// The same, and throws unless the elements lie end to end in memory.
-void check_contiguous(const char* op, const char* name, const ConstTensor& tensor,
+void check_contiguous(std::string_view op, const char* name, const ConstTensor& tensor,
                       const Shape& shape, DType dtype);
 /// The same, for a slice of a larger tensor: only the last axis must lie end to end.
-void check_slice(const char* op, const char* name, const ConstTensor& tensor, const Shape& shape,
-                 DType dtype);
+void check_slice(std::string_view op, const char* name, const ConstTensor& tensor,
+                 const Shape& shape, DType dtype);
 
 }  // namespace hg

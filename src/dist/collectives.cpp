@@ -41,7 +41,7 @@ std::vector<std::int64_t> rows_by_rank(const Context& ctx, const ConstTensor& co
 
 }  // namespace
 
-void AllReduce::check() const { check_contiguous(name.data(), "x", x, x.shape(), x.dtype()); }
+void AllReduce::check() const { check_contiguous(name, "x", x, x.shape(), x.dtype()); }
 
 Cost AllReduce::cost() const { return ring_cost(group, x, 2); }
 
@@ -72,7 +72,7 @@ void AllToAll::check() const {
            "{}: 'received' and 'sent' are given or absent together", name);
   for (const ConstTensor& counts : {received, sent}) {
     if (!counts) continue;
-    check_contiguous(name.data(), "counts", counts, counts.shape(), DType::i32);
+    check_contiguous(name, "counts", counts, counts.shape(), DType::i32);
     HG_CHECK(counts.rank() == 2 && counts.dim(0) == group.size, "{}: counts {} are not of {} ranks",
              name, counts.shape().to_string(), group.size);
   }

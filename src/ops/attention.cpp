@@ -63,7 +63,7 @@ Tensor library_scratch(Context& ctx, const ConstTensor& q, const ConstTensor& do
 
 }  // namespace
 
-void check_slices(const char* op, const ConstTensor& documents, const ConstTensor& keys) {
+void check_slices(std::string_view op, const ConstTensor& documents, const ConstTensor& keys) {
   HG_CHECK(documents.rank() == 1 && documents.dim(0) >= 2, "{}: documents is {}, expected [N + 1]",
            op, documents.shape().to_string());
   check_contiguous(op, "documents", documents, documents.shape(), DType::i32);
@@ -72,8 +72,8 @@ void check_slices(const char* op, const ConstTensor& documents, const ConstTenso
 
 void AttentionForward::check() const {
   check_inputs("attention_forward", *this);
-  check_tensor("attention_forward", "o", o, q.shape(), q.dtype());
-  check_tensor("attention_forward", "lse", lse, {q.dim(1), q.dim(2), q.dim(0)}, DType::f32);
+  check_tensor(name, "o", o, q.shape(), q.dtype());
+  check_tensor(name, "lse", lse, {q.dim(1), q.dim(2), q.dim(0)}, DType::f32);
   HG_CHECK(o.contiguous() && lse.contiguous(), "attention_forward: o and lse must be contiguous");
 }
 
@@ -104,12 +104,12 @@ void AttentionForward::cpu(Context& ctx) const {
 
 void AttentionBackward::check() const {
   check_inputs("attention_backward", *this);
-  check_tensor("attention_backward", "d_o", d_o, q.shape(), q.dtype());
-  check_tensor("attention_backward", "o", o, q.shape(), q.dtype());
-  check_tensor("attention_backward", "lse", lse, {q.dim(1), q.dim(2), q.dim(0)}, DType::f32);
-  check_tensor("attention_backward", "dq", dq, q.shape(), q.dtype());
-  check_slice("attention_backward", "dk", dk, k.shape(), q.dtype());
-  check_slice("attention_backward", "dv", dv, v.shape(), q.dtype());
+  check_tensor(name, "d_o", d_o, q.shape(), q.dtype());
+  check_tensor(name, "o", o, q.shape(), q.dtype());
+  check_tensor(name, "lse", lse, {q.dim(1), q.dim(2), q.dim(0)}, DType::f32);
+  check_tensor(name, "dq", dq, q.shape(), q.dtype());
+  check_slice(name, "dk", dk, k.shape(), q.dtype());
+  check_slice(name, "dv", dv, v.shape(), q.dtype());
   HG_CHECK(d_o.contiguous() && o.contiguous() && lse.contiguous() && dq.contiguous(),
            "attention_backward: d_o, o, lse and dq must be contiguous");
 }

@@ -69,6 +69,6 @@ struct AttentionBackward {
 
 /// Throws unless `documents` and `keys`, which may be absent, have the shapes of one list of
 /// slices.
-void check_slices(const char* op, const ConstTensor& documents, const ConstTensor& keys);
+void check_slices(std::string_view op, const ConstTensor& documents, const ConstTensor& keys);
 
 }  // namespace hg

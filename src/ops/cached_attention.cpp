@@ -11,12 +11,12 @@ namespace hg {
 void CachedAttention::check() const {
   const std::int64_t n = q.dim(0), kv = q.dim(1), d = q.dim(3);
   const DType dtype = q.dtype();
-  check_tensor("cached_attention", "o", o, q.shape(), dtype);
-  check_tensor("cached_attention", "k", k, {k.dim(0), kv, 1, d}, dtype);
-  check_tensor("cached_attention", "v", v, k.shape(), dtype);
+  check_tensor(name, "o", o, q.shape(), dtype);
+  check_tensor(name, "k", k, {k.dim(0), kv, 1, d}, dtype);
+  check_tensor(name, "v", v, k.shape(), dtype);
   HG_CHECK(n <= k.dim(0), "cached_attention: {} queries over {} cached positions", n, k.dim(0));
   HG_CHECK(sink || !sinks, "cached_attention: 'sinks' are given, but no sink is asked for");
-  if (sinks) check_contiguous("cached_attention", "sinks", sinks, {kv, q.dim(2)}, dtype);
+  if (sinks) check_contiguous(name, "sinks", sinks, {kv, q.dim(2)}, dtype);
 }
 
 Cost CachedAttention::cost() const {
@@ -38,8 +38,8 @@ Tensor CachedAttention::scratch(Context& ctx) const {
 void CachedAttention::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 void CopyRows::check() const {
-  check_slice("copy_rows", "y", y, x.shape(), x.dtype());
-  check_slice("copy_rows", "x", x, x.shape(), x.dtype());
+  check_slice(name, "y", y, x.shape(), x.dtype());
+  check_slice(name, "x", x, x.shape(), x.dtype());
 }
 
 Cost CopyRows::cost() const { return {.flops = 0, .bytes = 2.0 * static_cast<double>(y.bytes())}; }

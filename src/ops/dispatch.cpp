@@ -12,7 +12,7 @@ void check_rows(std::string_view op, const ConstTensor& rows) {
   const std::int64_t k = rows.dim(1);
   HG_CHECK(1 <= k && k <= kMaxExperts, "{}: {} rows for a token, expected 1 to {}", op, k,
            kMaxExperts);
-  check_contiguous(op.data(), "rows", rows, rows.shape(), DType::i32);
+  check_contiguous(op, "rows", rows, rows.shape(), DType::i32);
 }
 
 /// With a capacity there may be fewer rows than choices.
@@ -31,8 +31,8 @@ void check_move(std::string_view op, const char* tokens_name, const ConstTensor&
            tokens.shape().to_string());
   HG_CHECK(tokens.dtype() != DType::i32, "{}: {} is i32, expected f32 or bf16", op, tokens_name);
   const std::int64_t h = tokens.dim(1);
-  check_contiguous(op.data(), tokens_name, tokens, {rows.dim(0), h}, tokens.dtype());
-  check_contiguous(op.data(), permuted_name, permuted, {permuted.dim(0), h}, tokens.dtype());
+  check_contiguous(op, tokens_name, tokens, {rows.dim(0), h}, tokens.dtype());
+  check_contiguous(op, permuted_name, permuted, {permuted.dim(0), h}, tokens.dtype());
   check_room(op, permuted_name, permuted, rows);
 }
 
@@ -41,8 +41,8 @@ void check_weights(std::string_view op, const char* choices_name, const ConstTen
                    const char* permuted_name, const ConstTensor& permuted,
                    const ConstTensor& rows) {
   check_rows(op, rows);
-  check_contiguous(op.data(), choices_name, choices, rows.shape(), DType::f32);
-  check_contiguous(op.data(), permuted_name, permuted, {permuted.dim(0)}, DType::f32);
+  check_contiguous(op, choices_name, choices, rows.shape(), DType::f32);
+  check_contiguous(op, permuted_name, permuted, {permuted.dim(0)}, DType::f32);
   check_room(op, permuted_name, permuted, rows);
 }
 
@@ -63,11 +63,11 @@ void ExpertPlan::check() const {
            experts.shape().to_string());
   HG_CHECK(counts.rank() == 1, "{}: counts is {}, expected [E]", name, counts.shape().to_string());
   HG_CHECK(capacity >= 0, "{}: capacity is {}, expected 0 or more", name, capacity);
-  check_contiguous(name.data(), "experts", experts, experts.shape(), DType::i32);
-  check_contiguous(name.data(), "rows", rows, experts.shape(), DType::i32);
-  check_contiguous(name.data(), "counts", counts, counts.shape(), DType::i32);
-  check_contiguous(name.data(), "offsets", offsets, {counts.dim(0) + 1}, DType::i32);
-  check_contiguous(name.data(), "dropped", dropped, {1}, DType::i32);
+  check_contiguous(name, "experts", experts, experts.shape(), DType::i32);
+  check_contiguous(name, "rows", rows, experts.shape(), DType::i32);
+  check_contiguous(name, "counts", counts, counts.shape(), DType::i32);
+  check_contiguous(name, "offsets", offsets, {counts.dim(0) + 1}, DType::i32);
+  check_contiguous(name, "dropped", dropped, {1}, DType::i32);
 }
 
 Cost ExpertPlan::cost() const {
@@ -95,8 +95,8 @@ void Permute::cpu(Context& ctx) const {
 
 void Unpermute::check() const {
   check_move(name, "y", y, "x", x, rows);
-  if (base) check_contiguous(name.data(), "base", base, y.shape(), y.dtype());
-  if (used) check_contiguous(name.data(), "used", used, {1}, DType::i32);
+  if (base) check_contiguous(name, "base", base, y.shape(), y.dtype());
+  if (used) check_contiguous(name, "used", used, {1}, DType::i32);
 }
 
 Cost Unpermute::cost() const {
@@ -131,9 +131,9 @@ void UnpermuteWeights::cpu(Context& ctx) const {
 void ArrivalPlan::check() const {
   HG_CHECK(counts.rank() == 2, "{}: 'counts' is {}, expected [ranks, experts]", name,
            counts.shape().to_string());
-  check_contiguous(name.data(), "counts", counts, counts.shape(), DType::i32);
-  check_contiguous(name.data(), "offsets", offsets, {counts.dim(1) + 1}, DType::i32);
-  check_contiguous(name.data(), "places", places, {places.dim(0), 1}, DType::i32);
+  check_contiguous(name, "counts", counts, counts.shape(), DType::i32);
+  check_contiguous(name, "offsets", offsets, {counts.dim(1) + 1}, DType::i32);
+  check_contiguous(name, "places", places, {places.dim(0), 1}, DType::i32);
 }
 
 Cost ArrivalPlan::cost() const {

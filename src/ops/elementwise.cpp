@@ -10,7 +10,7 @@ void check_matrix(std::string_view op, const char* operand, const ConstTensor& t
                   const ConstTensor& like) {
   HG_CHECK(like.rank() == 2, "{}: operand '{}' should match {}, which is no matrix", op, operand,
            like.shape().to_string());
-  check_slice(op.data(), operand, tensor, like.shape(), like.dtype());
+  check_slice(op, operand, tensor, like.shape(), like.dtype());
 }
 
 void check_limit(std::string_view op, float limit) {
@@ -58,7 +58,7 @@ Cost ClipBackward::cost() const {
 
 void ClipBackward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
-void Zero::check() const { check_contiguous(name.data(), "y", y, y.shape(), y.dtype()); }
+void Zero::check() const { check_contiguous(name, "y", y, y.shape(), y.dtype()); }
 
 Cost Zero::cost() const { return {.bytes = static_cast<double>(y.bytes())}; }
 

@@ -16,9 +16,9 @@ void check_rows(std::string_view name, std::int64_t first, std::int64_t rows, st
 
 void EmbeddingForward::check() const {
   const std::int64_t rows = weight.dim(0), d = weight.dim(1);
-  check_contiguous(name.data(), "weight", weight, {rows, d}, weight.dtype());
-  check_contiguous(name.data(), "tokens", tokens, {tokens.dim(0)}, DType::i32);
-  check_contiguous(name.data(), "y", y, {tokens.dim(0), d}, weight.dtype());
+  check_contiguous(name, "weight", weight, {rows, d}, weight.dtype());
+  check_contiguous(name, "tokens", tokens, {tokens.dim(0)}, DType::i32);
+  check_contiguous(name, "y", y, {tokens.dim(0), d}, weight.dtype());
   check_rows(name, first, rows, vocab);
 }
 
@@ -31,9 +31,9 @@ void EmbeddingForward::cpu(Context& ctx) const {
 
 void EmbeddingBackward::check() const {
   const std::int64_t count = dy.dim(0), d = dy.dim(1);
-  check_contiguous(name.data(), "dy", dy, {count, d}, dy.dtype());
-  check_contiguous(name.data(), "tokens", tokens, {count}, DType::i32);
-  check_contiguous(name.data(), "dweight", dweight, {dweight.dim(0), d}, DType::f32);
+  check_contiguous(name, "dy", dy, {count, d}, dy.dtype());
+  check_contiguous(name, "tokens", tokens, {count}, DType::i32);
+  check_contiguous(name, "dweight", dweight, {dweight.dim(0), d}, DType::f32);
   check_rows(name, first, dweight.dim(0), vocab);
 }
 

@@ -17,9 +17,9 @@ void check_fp8(std::string_view op, const char* operand, const Fp8Matrix& matrix
                const Shape& shape) {
   HG_CHECK(is_fp8(matrix.values.dtype()), "{}: operand '{}' is {}, expected e4m3 or e5m2", op,
            operand, name_of(matrix.values.dtype()));
-  check_contiguous(op.data(), operand, matrix.values, shape, matrix.values.dtype());
-  check_contiguous(op.data(), "scales", matrix.scales,
-                   fp8_scale_shape(matrix.blocks, shape[0], shape[1]), DType::f32);
+  check_contiguous(op, operand, matrix.values, shape, matrix.values.dtype());
+  check_contiguous(op, "scales", matrix.scales, fp8_scale_shape(matrix.blocks, shape[0], shape[1]),
+                   DType::f32);
 }
 
 double bytes_of(const Fp8Matrix& matrix) {
@@ -38,7 +38,7 @@ Shape fp8_scale_shape(Fp8Blocks blocks, std::int64_t rows, std::int64_t columns)
 void Fp8Quantize::check() const {
   HG_CHECK(matrix || transpose, "{}: neither the matrix nor its transpose is wanted", name);
   HG_CHECK(x.rank() == 2, "{}: x {} is no matrix", name, x.shape().to_string());
-  check_contiguous(name.data(), "x", x, x.shape(), DType::bf16);
+  check_contiguous(name, "x", x, x.shape(), DType::bf16);
   check_multiple(name, "number of rows", x.dim(0));
   check_multiple(name, "number of columns", x.dim(1));
   if (matrix) check_fp8(name, "matrix", matrix, x.shape());
@@ -77,7 +77,7 @@ void Fp8Product::check() const {
            "{}: the blocks of the operands do not go together", name);
   HG_CHECK(c.dtype() == DType::f32 || (c.dtype() == DType::bf16 && !accumulate),
            "{}: c is {}, expected f32, or bf16 if it is not added to", name, name_of(c.dtype()));
-  check_contiguous(name.data(), "c", c, {m, n}, c.dtype());
+  check_contiguous(name, "c", c, {m, n}, c.dtype());
 }
 
 Cost Fp8Product::cost() const {

@@ -17,6 +17,14 @@ inline constexpr std::int64_t kFp8Block = 128;
 /// What extents of operands are multiples of, as cuBLASLt wants it.
 inline constexpr std::int64_t kFp8Multiple = 16;
 
+/// The scale of a block with this largest magnitude, which becomes the largest of the format Q. NaN
+/// and infinity stay what they are.
+template <class Q>
+constexpr float fp8_scale(float largest) {
+  constexpr float kSmallest = 0x1p-100F;
+  return (largest < kSmallest ? kSmallest : largest) / Q::kLargest;
+}
+
 /// How the scales of a matrix lie, f32, where the last axis is summed over: [1]; [C / 128, R],
 /// those of a column of blocks side by side; [R / 128, C / 128 rounded up to 4]. Quotients are
 /// rounded up. This is the order that cuBLASLt has for each (CUBLASLT_MATMUL_MATRIX_SCALE_...).

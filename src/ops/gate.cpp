@@ -22,10 +22,9 @@ void check_heads(std::string_view op, const ConstTensor& x) {
 
 void GateForward::check() const {
   check_heads(name, x);
-  check_slice(name.data(), "x", x, x.shape(), x.dtype());
-  check_slice(name.data(), "y", y, x.shape(), x.dtype());
-  if (logits)
-    check_slice(name.data(), "logits", logits, logits_shape(name, logits, x.shape()), x.dtype());
+  check_slice(name, "x", x, x.shape(), x.dtype());
+  check_slice(name, "y", y, x.shape(), x.dtype());
+  if (logits) check_slice(name, "logits", logits, logits_shape(name, logits, x.shape()), x.dtype());
 }
 
 Cost GateForward::cost() const {
@@ -38,15 +37,15 @@ void GateForward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 void GateBackward::check() const {
   check_heads(name, x);
-  check_slice(name.data(), "x", x, x.shape(), x.dtype());
-  check_slice(name.data(), "dy", dy, x.shape(), x.dtype());
-  check_slice(name.data(), "dx", dx, x.shape(), x.dtype());
+  check_slice(name, "x", x, x.shape(), x.dtype());
+  check_slice(name, "dy", dy, x.shape(), x.dtype());
+  check_slice(name, "dx", dx, x.shape(), x.dtype());
   HG_CHECK(static_cast<bool>(logits) == static_cast<bool>(dlogits),
            "{}: 'logits' and 'dlogits' are given or absent together", name);
   if (!logits) return;
   const Shape shape = logits_shape(name, logits, x.shape());
-  check_slice(name.data(), "logits", logits, shape, x.dtype());
-  check_slice(name.data(), "dlogits", dlogits, shape, x.dtype());
+  check_slice(name, "logits", logits, shape, x.dtype());
+  check_slice(name, "dlogits", dlogits, shape, x.dtype());
 }
 
 Cost GateBackward::cost() const {

@@ -19,10 +19,10 @@ struct Operands {
     const std::int64_t r = inner.dim(0), e = weight.dim(0), n = weight.dim(1), k = weight.dim(2);
     const DType dtype = inner.dtype();
     HG_CHECK(dtype != DType::i32, "{}: operand '{}' is i32, expected f32 or bf16", op, inner_name);
-    check_slice(op.data(), inner_name, inner, {r, k}, dtype);
-    check_slice(op.data(), outer_name, outer, {r, n}, dtype);
-    check_contiguous(op.data(), weight_name, weight, {e, n, k}, weight_dtype);
-    check_contiguous(op.data(), "offsets", offsets, {e + 1}, DType::i32);
+    check_slice(op, inner_name, inner, {r, k}, dtype);
+    check_slice(op, outer_name, outer, {r, n}, dtype);
+    check_contiguous(op, weight_name, weight, {e, n, k}, weight_dtype);
+    check_contiguous(op, "offsets", offsets, {e + 1}, DType::i32);
     HG_CHECK(inner.numel() > 0 && weight.numel() > 0, "{}: {} {} or {} {} is empty", op, inner_name,
              inner.shape().to_string(), weight_name, weight.shape().to_string());
   }

@@ -18,8 +18,8 @@ constexpr std::int64_t kExact = std::int64_t{1} << 24;  // as far as f32 counts 
 void Magnitudes::check() const {
   HG_CHECK(x.rank() == 2, "{}: x is {}, expected [T, C]", name, x.shape().to_string());
   HG_CHECK(x.dtype() != DType::i32, "{}: x is i32, expected f32 or bf16", name);
-  check_slice(name.data(), "x", x, x.shape(), x.dtype());
-  check_contiguous(name.data(), "out", out, {kStatistics}, DType::f32);
+  check_slice(name, "x", x, x.shape(), x.dtype());
+  check_contiguous(name, "out", out, {kStatistics}, DType::f32);
   HG_CHECK(x.dim(0) <= kExact && x.dim(1) <= kExact,
            "{}: x is {}, expected at most 2^24 along each axis, as far as f32 counts exactly", name,
            x.shape().to_string());
@@ -39,9 +39,8 @@ void Magnitudes::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 void JoinMagnitudes::check() const {
   HG_CHECK(parts.rank() == 2 && parts.dim(0) > 0, "{}: parts is {}, expected [n, {}]", name,
            parts.shape().to_string(), int{Magnitudes::kStatistics});
-  check_contiguous(name.data(), "parts", parts, {parts.dim(0), Magnitudes::kStatistics},
-                   DType::f32);
-  check_contiguous(name.data(), "out", out, {Magnitudes::kStatistics}, DType::f32);
+  check_contiguous(name, "parts", parts, {parts.dim(0), Magnitudes::kStatistics}, DType::f32);
+  check_contiguous(name, "out", out, {Magnitudes::kStatistics}, DType::f32);
   HG_CHECK(
       (tokens == 0) != (channels == 0) && (tokens + channels) * parts.dim(0) <= kExact,
       "{}: {} parts that begin {} tokens and {} channels behind each other, expected 0 of one, "

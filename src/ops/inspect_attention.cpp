@@ -9,7 +9,7 @@
 namespace hg {
 namespace {
 
-void check_inputs(const char* op, const ConstTensor& q, const ConstTensor& k,
+void check_inputs(std::string_view op, const ConstTensor& q, const ConstTensor& k,
                   const ConstTensor& lse, const ConstTensor& documents, const ConstTensor& keys) {
   HG_CHECK(q.rank() == 4, "{}: q is {}, expected [T, KV, G, D]", op, q.shape().to_string());
   HG_CHECK(q.dtype() != DType::i32, "{}: q is i32, expected f32 or bf16", op);
@@ -20,7 +20,7 @@ void check_inputs(const char* op, const ConstTensor& q, const ConstTensor& k,
   check_slices(op, documents, keys);
 }
 
-void check_two_of_each_head(const char* op, const Tensor& out, const ConstTensor& q) {
+void check_two_of_each_head(std::string_view op, const Tensor& out, const ConstTensor& q) {
   check_contiguous(op, "out", out, {q.dim(1) * q.dim(2), 2}, DType::f32);
 }
 
@@ -32,9 +32,9 @@ Tensor values_of_rows(Context& ctx, const ConstTensor& q) {
 }  // namespace
 
 void FirstTokenShare::check() const {
-  check_inputs(name.data(), q, k, lse, documents, keys);
-  check_two_of_each_head(name.data(), out, q);
-  check_contiguous(name.data(), "positions", positions, {k.dim(0)}, DType::i32);
+  check_inputs(name, q, k, lse, documents, keys);
+  check_two_of_each_head(name, out, q);
+  check_contiguous(name, "positions", positions, {k.dim(0)}, DType::i32);
 }
 
 Cost FirstTokenShare::cost() const {
@@ -50,8 +50,8 @@ Tensor FirstTokenShare::scratch(Context& ctx) const {
 void FirstTokenShare::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 void AttentionEntropy::check() const {
-  check_inputs(name.data(), q, k, lse, documents, keys);
-  check_two_of_each_head(name.data(), out, q);
+  check_inputs(name, q, k, lse, documents, keys);
+  check_two_of_each_head(name, out, q);
   HG_CHECK(scale > 0, "{}: scale is {}, expected a positive number", name, scale);
 }
 
@@ -78,9 +78,9 @@ void AttentionEntropy::cpu(Context& ctx) const {
 }
 
 void AttentionMap::check() const {
-  check_inputs(name.data(), q, k, lse, documents, {});
+  check_inputs(name, q, k, lse, documents, {});
   const std::int64_t tokens = q.dim(0);
-  check_contiguous(name.data(), "out", out, {q.dim(1) * q.dim(2), tokens, tokens}, DType::f32);
+  check_contiguous(name, "out", out, {q.dim(1) * q.dim(2), tokens, tokens}, DType::f32);
 }
 
 Cost AttentionMap::cost() const {

@@ -13,9 +13,9 @@ void GateScores::check() const {
            "{}: logits is {}, expected from 1 to 2^31 - 1 elements", name,
            logits.shape().to_string());
   const std::int64_t count = logits.dim(1) * logits.dim(2);
-  check_contiguous(name.data(), "heads", heads, {count + 1, kStatistics}, DType::f32);
-  check_contiguous(name.data(), "histogram", histogram, {count, kBins}, DType::f32);
-  check_contiguous(name.data(), "tokens", tokens, {logits.dim(0)}, DType::f32);
+  check_contiguous(name, "heads", heads, {count + 1, kStatistics}, DType::f32);
+  check_contiguous(name, "histogram", histogram, {count, kBins}, DType::f32);
+  check_contiguous(name, "tokens", tokens, {logits.dim(0)}, DType::f32);
 }
 
 Cost GateScores::cost() const {

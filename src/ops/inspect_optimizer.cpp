@@ -6,11 +6,11 @@ namespace hg {
 
 void UpdateNorms::check() const {
   const Shape shape{master.dim(0)};
-  check_contiguous(name.data(), "out", out, {kSums}, DType::f32);
-  check_contiguous(name.data(), "master", master, shape, DType::f32);
-  check_contiguous(name.data(), "m", m, shape, DType::f32);
-  check_contiguous(name.data(), "v", v, shape, DType::f32);
-  check_contiguous(name.data(), "gradient", gradient, shape, DType::f32);
+  check_contiguous(name, "out", out, {kSums}, DType::f32);
+  check_contiguous(name, "master", master, shape, DType::f32);
+  check_contiguous(name, "m", m, shape, DType::f32);
+  check_contiguous(name, "v", v, shape, DType::f32);
+  check_contiguous(name, "gradient", gradient, shape, DType::f32);
   HG_CHECK(step >= 1, "{}: step is {}, expected 1 or more", name, step);
 }
 

@@ -6,7 +6,7 @@ namespace {
 /// Checks an operand that may have any row stride.
 void check_matrix(std::string_view op, const char* name, const ConstTensor& tensor,
                   const Shape& shape, DType dtype) {
-  check_tensor(op.data(), name, tensor, shape, dtype);
+  check_tensor(op, name, tensor, shape, dtype);
   HG_CHECK(tensor.numel() > 0, "{}: operand '{}' {} is empty", op, name, shape.to_string());
   HG_CHECK(dtype == DType::f32 || dtype == DType::bf16,
            "{}: operand '{}' is {}, expected f32 or bf16", op, name, name_of(dtype));
@@ -57,7 +57,7 @@ void LinearBackwardWeight::check() const {
   const std::int64_t t = x.dim(0), k = x.dim(1), n = dy.dim(1);
   check_matrix(name, "x", x, {t, k}, x.dtype());
   check_matrix(name, "dy", dy, {t, n}, x.dtype());
-  check_tensor(name.data(), "dweight", dweight, {n, k}, DType::f32);
+  check_tensor(name, "dweight", dweight, {n, k}, DType::f32);
   HG_CHECK(dweight.contiguous(), "{}: operand 'dweight' {} is not contiguous", name,
            dweight.shape().to_string());
 }

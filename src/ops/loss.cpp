@@ -9,13 +9,13 @@ void check_logits(std::string_view name, const ConstTensor& logits, const ConstT
   HG_CHECK(logits.rank() == 2 && logits.dtype() != DType::i32 && logits.contiguous(),
            "{}: operand 'logits' is {} {}, expected a contiguous matrix of f32 or bf16", name,
            name_of(logits.dtype()), logits.shape().to_string());
-  check_tensor(name.data(), "targets", targets, {logits.dim(0)}, DType::i32);
+  check_tensor(name, "targets", targets, {logits.dim(0)}, DType::i32);
 }
 
 void check_results(std::string_view name, std::int64_t rows, const Tensor& loss,
                    const Tensor& lse) {
-  check_tensor(name.data(), "loss", loss, {rows}, DType::f32);
-  check_tensor(name.data(), "lse", lse, {rows}, DType::f32);
+  check_tensor(name, "loss", loss, {rows}, DType::f32);
+  check_tensor(name, "lse", lse, {rows}, DType::f32);
 }
 
 void check_first(std::string_view name, std::int64_t first) {
@@ -47,7 +47,7 @@ void CrossEntropy::cpu(Context& ctx) const {
 void CrossEntropyPart::check() const {
   check_logits(name, logits, targets);
   check_first(name, first);
-  check_contiguous(name.data(), "part", part, {logits.dim(0), kParts}, DType::f32);
+  check_contiguous(name, "part", part, {logits.dim(0), kParts}, DType::f32);
 }
 
 Cost CrossEntropyPart::cost() const {
@@ -61,8 +61,8 @@ void CrossEntropyJoin::check() const {
   check_logits(name, logits, targets);
   check_first(name, first);
   check_results(name, logits.dim(0), loss, lse);
-  check_contiguous(name.data(), "parts", parts,
-                   {parts.dim(0), logits.dim(0), CrossEntropyPart::kParts}, DType::f32);
+  check_contiguous(name, "parts", parts, {parts.dim(0), logits.dim(0), CrossEntropyPart::kParts},
+                   DType::f32);
   HG_CHECK(parts.dim(0) > 0, "{}: operand 'parts' holds no rank's, expected one or more", name);
 }
 

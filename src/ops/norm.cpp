@@ -6,9 +6,9 @@ namespace hg {
 
 void RmsNormForward::check() const {
   const DType dtype = x.dtype();
-  check_tensor("rms_norm_forward", "weight", weight, {x.dim(1)}, dtype);
-  check_tensor("rms_norm_forward", "y", y, x.shape(), dtype);
-  check_tensor("rms_norm_forward", "rstd", rstd, {x.dim(0)}, DType::f32);
+  check_tensor(name, "weight", weight, {x.dim(1)}, dtype);
+  check_tensor(name, "y", y, x.shape(), dtype);
+  check_tensor(name, "rstd", rstd, {x.dim(0)}, DType::f32);
 }
 
 Cost RmsNormForward::cost() const {
@@ -20,11 +20,11 @@ void RmsNormForward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 void AddRmsNormForward::check() const {
   const DType dtype = x.dtype();
-  check_tensor("add_rms_norm_forward", "delta", delta, x.shape(), dtype);
-  check_tensor("add_rms_norm_forward", "weight", weight, {x.dim(1)}, dtype);
-  check_tensor("add_rms_norm_forward", "sum", sum, x.shape(), dtype);
-  check_tensor("add_rms_norm_forward", "y", y, x.shape(), dtype);
-  check_tensor("add_rms_norm_forward", "rstd", rstd, {x.dim(0)}, DType::f32);
+  check_tensor(name, "delta", delta, x.shape(), dtype);
+  check_tensor(name, "weight", weight, {x.dim(1)}, dtype);
+  check_tensor(name, "sum", sum, x.shape(), dtype);
+  check_tensor(name, "y", y, x.shape(), dtype);
+  check_tensor(name, "rstd", rstd, {x.dim(0)}, DType::f32);
 }
 
 Cost AddRmsNormForward::cost() const {
@@ -36,12 +36,12 @@ void AddRmsNormForward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 void RmsNormBackward::check() const {
   const DType dtype = x.dtype();
-  check_tensor("rms_norm_backward", "dy", dy, x.shape(), dtype);
-  check_tensor("rms_norm_backward", "dx", dx, x.shape(), dtype);
-  check_tensor("rms_norm_backward", "rstd", rstd, {x.dim(0)}, DType::f32);
-  check_tensor("rms_norm_backward", "weight", weight, {x.dim(1)}, dtype);
-  check_tensor("rms_norm_backward", "dweight", dweight, {x.dim(1)}, DType::f32);
-  if (dresidual) check_tensor("rms_norm_backward", "dresidual", dresidual, x.shape(), dtype);
+  check_tensor(name, "dy", dy, x.shape(), dtype);
+  check_tensor(name, "dx", dx, x.shape(), dtype);
+  check_tensor(name, "rstd", rstd, {x.dim(0)}, DType::f32);
+  check_tensor(name, "weight", weight, {x.dim(1)}, dtype);
+  check_tensor(name, "dweight", dweight, {x.dim(1)}, DType::f32);
+  if (dresidual) check_tensor(name, "dresidual", dresidual, x.shape(), dtype);
 }
 
 Cost RmsNormBackward::cost() const {

@@ -4,9 +4,9 @@
 //   void check() const;                       shapes and element types; throws hg::Error
 //   Cost cost() const;                        work, from shapes alone
 //   void cpu(Context&) const;                 the CPU body
-//   void cuda(Context&) const;                on a GPU, if that is host code; most ops have a
-//   kernel
-//                                             in ops/cuda instead, which the stream finds by name
+//   void cuda(Context&) const;                the GPU body, where that is code of the host; most
+//   ops
+//                                             have a kernel in ops/cuda, found by the op's name
 //
 // Forward and backward of an op are two structs, siblings in one header. Conventions, held
 // everywhere:

@@ -6,11 +6,11 @@ namespace hg {
 
 void AdamW::check() const {
   const Shape shape{master.dim(0)};
-  check_contiguous(name.data(), "master", master, shape, DType::f32);
-  check_contiguous(name.data(), "m", m, shape, DType::f32);
-  check_contiguous(name.data(), "v", v, shape, DType::f32);
-  check_contiguous(name.data(), "gradient", gradient, shape, DType::f32);
-  if (working) check_contiguous(name.data(), "working", working, shape, DType::bf16);
+  check_contiguous(name, "master", master, shape, DType::f32);
+  check_contiguous(name, "m", m, shape, DType::f32);
+  check_contiguous(name, "v", v, shape, DType::f32);
+  check_contiguous(name, "gradient", gradient, shape, DType::f32);
+  if (working) check_contiguous(name, "working", working, shape, DType::bf16);
   HG_CHECK(step >= 1, "{}: step is {}, expected 1 or more", name, step);
 }
 
@@ -22,8 +22,8 @@ Cost AdamW::cost() const {
 void AdamW::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 void SumOfSquares::check() const {
-  check_contiguous(name.data(), "x", x, {x.dim(0)}, DType::f32);
-  check_contiguous(name.data(), "out", out, {1}, DType::f32);
+  check_contiguous(name, "x", x, {x.dim(0)}, DType::f32);
+  check_contiguous(name, "out", out, {1}, DType::f32);
 }
 
 Cost SumOfSquares::cost() const {
@@ -37,8 +37,8 @@ Tensor SumOfSquares::scratch(Context& ctx) const {
 void SumOfSquares::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 void Cast::check() const {
-  check_contiguous(name.data(), "x", x, {x.dim(0)}, x.dtype());
-  check_contiguous(name.data(), "y", y, x.shape(), y.dtype());
+  check_contiguous(name, "x", x, {x.dim(0)}, x.dtype());
+  check_contiguous(name, "y", y, x.shape(), y.dtype());
   HG_CHECK(x.dtype() != DType::i32 && y.dtype() != DType::i32,
            "{}: from {} to {}, expected f32 or bf16", name, name_of(x.dtype()), name_of(y.dtype()));
 }

@@ -6,8 +6,8 @@ namespace hg {
 
 void SumTokens::check() const {
   HG_CHECK(x.rank() == 2, "{}: x {} is no matrix", name, x.shape().to_string());
-  check_slice(name.data(), "x", x, x.shape(), x.dtype());
-  check_contiguous(name.data(), "dparam", dparam, {x.dim(1)}, DType::f32);
+  check_slice(name, "x", x, x.shape(), x.dtype());
+  check_contiguous(name, "dparam", dparam, {x.dim(1)}, DType::f32);
 }
 
 Cost SumTokens::cost() const {
@@ -28,8 +28,8 @@ void check_heads_and_sum(std::string_view op, const ConstTensor& x, const char* 
                          const ConstTensor& sum) {
   HG_CHECK(x.rank() == 4, "{}: 'x' {} are no heads, expected [T, KV, G, E]", op,
            x.shape().to_string());
-  check_slice(op.data(), "x", x, x.shape(), x.dtype());
-  check_slice(op.data(), sum_name, sum, {x.dim(0), 1, 1, x.dim(3)}, x.dtype());
+  check_slice(op, "x", x, x.shape(), x.dtype());
+  check_slice(op, sum_name, sum, {x.dim(0), 1, 1, x.dim(3)}, x.dtype());
 }
 
 }  // namespace
@@ -45,7 +45,7 @@ void SumHeadsForward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 void SumHeadsBackward::check() const {
   check_heads_and_sum(name, x, "dy", dy);
-  check_slice(name.data(), "dx", dx, x.shape(), x.dtype());
+  check_slice(name, "dx", dx, x.shape(), x.dtype());
 }
 
 Cost SumHeadsBackward::cost() const {

@@ -49,7 +49,7 @@ void fill_rope_table(const Tensor& cos, const Tensor& sin, double theta) {
 
 void HeadNormRopeForward::check() const {
   check_shared(*this);
-  check_contiguous(name.data(), "y", y, x.shape(), x.dtype());
+  check_contiguous(name, "y", y, x.shape(), x.dtype());
 }
 
 Cost HeadNormRopeForward::cost() const {
@@ -64,11 +64,11 @@ void HeadNormRopeForward::cpu(Context& ctx) const {
 
 void HeadNormRopeBackward::check() const {
   check_shared(*this);
-  check_contiguous(name.data(), "dy", dy, x.shape(), x.dtype());
-  check_slice(name.data(), "dx", dx, x.shape(), x.dtype());
+  check_contiguous(name, "dy", dy, x.shape(), x.dtype());
+  check_slice(name, "dx", dx, x.shape(), x.dtype());
   HG_CHECK(bool(dweight) == bool(weight), "{}: 'dweight' and 'weight' come together or not at all",
            name);
-  if (dweight) check_contiguous(name.data(), "dweight", dweight, {x.dim(3)}, DType::f32);
+  if (dweight) check_contiguous(name, "dweight", dweight, {x.dim(3)}, DType::f32);
 }
 
 Cost HeadNormRopeBackward::cost() const {

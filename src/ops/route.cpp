@@ -14,7 +14,7 @@ std::int64_t check_router(std::string_view op, const ConstTensor& logits,
                           const ConstTensor& experts, const ConstTensor& documents) {
   HG_CHECK(logits.rank() == 2, "{}: logits {} are no matrix, expected [T, E]", op,
            logits.shape().to_string());
-  check_contiguous(op.data(), "logits", logits, logits.shape(), DType::f32);
+  check_contiguous(op, "logits", logits, logits.shape(), DType::f32);
   const std::int64_t count = logits.dim(1);
   HG_CHECK(1 <= count && count <= kMaxExperts, "{}: {} experts, expected 1 to {}", op, count,
            kMaxExperts);
@@ -22,11 +22,11 @@ std::int64_t check_router(std::string_view op, const ConstTensor& logits,
            experts.shape().to_string());
   const std::int64_t k = experts.dim(1);
   HG_CHECK(1 <= k && k <= count, "{}: {} experts for a token, expected 1 to all {}", op, k, count);
-  check_contiguous(op.data(), "experts", experts, {logits.dim(0), k}, DType::i32);
+  check_contiguous(op, "experts", experts, {logits.dim(0), k}, DType::i32);
   if (!documents) return 1;
   HG_CHECK(documents.rank() == 1 && documents.dim(0) >= 2, "{}: documents is {}, expected [S + 1]",
            op, documents.shape().to_string());
-  check_contiguous(op.data(), "documents", documents, documents.shape(), DType::i32);
+  check_contiguous(op, "documents", documents, documents.shape(), DType::i32);
   return documents.dim(0) - 1;
 }
 
@@ -43,11 +43,11 @@ void check_bounds(std::string_view op, const ConstTensor& documents, std::int64_
 void RouterForward::check() const {
   const std::int64_t segments = check_router(name, logits, experts, documents);
   const Shape sums{segments, logits.dim(1)};
-  check_contiguous(name.data(), "weights", weights, experts.shape(), DType::f32);
-  check_contiguous(name.data(), "counts", counts, sums, DType::i32);
-  check_contiguous(name.data(), "probability_sums", probability_sums, sums, DType::f32);
-  check_contiguous(name.data(), "statistics", statistics, {kStatistics}, DType::f32);
-  if (bias) check_contiguous(name.data(), "bias", bias, {logits.dim(1)}, DType::f32);
+  check_contiguous(name, "weights", weights, experts.shape(), DType::f32);
+  check_contiguous(name, "counts", counts, sums, DType::i32);
+  check_contiguous(name, "probability_sums", probability_sums, sums, DType::f32);
+  check_contiguous(name, "statistics", statistics, {kStatistics}, DType::f32);
+  if (bias) check_contiguous(name, "bias", bias, {logits.dim(1)}, DType::f32);
 }
 
 Cost RouterForward::cost() const {
@@ -71,10 +71,10 @@ void RouterForward::cpu(Context& ctx) const {
 
 void RouterBackward::check() const {
   const std::int64_t segments = check_router(name, logits, experts, documents);
-  check_contiguous(name.data(), "dweights", dweights, experts.shape(), DType::f32);
-  check_contiguous(name.data(), "dlogits", dlogits, logits.shape(), DType::f32);
+  check_contiguous(name, "dweights", dweights, experts.shape(), DType::f32);
+  check_contiguous(name, "dlogits", dlogits, logits.shape(), DType::f32);
   if (balance) {
-    check_contiguous(name.data(), "balance", balance, {segments, logits.dim(1)}, DType::f32);
+    check_contiguous(name, "balance", balance, {segments, logits.dim(1)}, DType::f32);
   }
 }
 
@@ -92,8 +92,8 @@ void RouterBackward::cpu(Context& ctx) const {
 void RouterLoads::check() const {
   HG_CHECK(counts.rank() == 2, "{}: counts {} are no matrix, expected [S, E]", name,
            counts.shape().to_string());
-  check_contiguous(name.data(), "counts", counts, counts.shape(), DType::i32);
-  check_contiguous(name.data(), "loads", loads, {counts.dim(1)}, DType::i32);
+  check_contiguous(name, "counts", counts, counts.shape(), DType::i32);
+  check_contiguous(name, "loads", loads, {counts.dim(1)}, DType::i32);
 }
 
 Cost RouterLoads::cost() const {
@@ -106,8 +106,8 @@ void RouterLoads::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 void RouterBalance::check() const {
   HG_CHECK(counts.rank() == 2, "{}: counts {} are no matrix, expected [S, E]", name,
            counts.shape().to_string());
-  check_contiguous(name.data(), "counts", counts, counts.shape(), DType::i32);
-  check_contiguous(name.data(), "balance", balance, counts.shape(), DType::f32);
+  check_contiguous(name, "counts", counts, counts.shape(), DType::i32);
+  check_contiguous(name, "balance", balance, counts.shape(), DType::f32);
 }
 
 Cost RouterBalance::cost() const {
@@ -119,8 +119,8 @@ void RouterBalance::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 void RouterBiasUpdate::check() const {
   HG_CHECK(bias.rank() == 1, "{}: bias is {}, expected [E]", name, bias.shape().to_string());
-  check_contiguous(name.data(), "bias", bias, bias.shape(), DType::f32);
-  check_contiguous(name.data(), "loads", loads, bias.shape(), DType::i32);
+  check_contiguous(name, "bias", bias, bias.shape(), DType::f32);
+  check_contiguous(name, "loads", loads, bias.shape(), DType::i32);
 }
 
 Cost RouterBiasUpdate::cost() const {

@@ -9,15 +9,15 @@ namespace {
 void check_attention(std::string_view op, const ConstTensor& o, const ConstTensor& lse) {
   HG_CHECK(o.rank() == 4, "{}: 'o' {} are no heads, expected [T, KV, G, D]", op,
            o.shape().to_string());
-  check_slice(op.data(), "o", o, o.shape(), o.dtype());
-  check_contiguous(op.data(), "lse", lse, {o.dim(1), o.dim(2), o.dim(0)}, DType::f32);
+  check_slice(op, "o", o, o.shape(), o.dtype());
+  check_contiguous(op, "lse", lse, {o.dim(1), o.dim(2), o.dim(0)}, DType::f32);
 }
 
 }  // namespace
 
 void SinkForward::check() const {
   check_attention(name, o, lse);
-  if (sinks) check_contiguous(name.data(), "sinks", sinks, {o.dim(1), o.dim(2)}, o.dtype());
+  if (sinks) check_contiguous(name, "sinks", sinks, {o.dim(1), o.dim(2)}, o.dtype());
 }
 
 Cost SinkForward::cost() const {
@@ -29,9 +29,9 @@ void SinkForward::cpu(Context& ctx) const { dispatch_cpu(*this, ctx); }
 
 void SinkBackward::check() const {
   check_attention(name, o, lse);
-  check_slice(name.data(), "d_o", d_o, o.shape(), o.dtype());
-  check_contiguous(name.data(), "sinks", sinks, {o.dim(1), o.dim(2)}, o.dtype());
-  check_contiguous(name.data(), "dsinks", dsinks, sinks.shape(), DType::f32);
+  check_slice(name, "d_o", d_o, o.shape(), o.dtype());
+  check_contiguous(name, "sinks", sinks, {o.dim(1), o.dim(2)}, o.dtype());
+  check_contiguous(name, "dsinks", dsinks, sinks.shape(), DType::f32);
 }
 
 Cost SinkBackward::cost() const {

@@ -13,7 +13,7 @@ std::uintptr_t address(const ConstTensor& tensor) {
 
 TEST(Arena, MeasuresTheHighestFillAndWhatWasLive) {
   Arena arena("test");
-  arena.allocate("weights", DType::f32, {100});  // 400 bytes, 448 with alignment
+  arena.allocate("weights", DType::f32, {300});  // 1200 bytes, 1280 with alignment
   {
     const ArenaScope scope(arena);
     arena.allocate("rows", DType::bf16, {64});
@@ -22,14 +22,14 @@ TEST(Arena, MeasuresTheHighestFillAndWhatWasLive) {
   }
   arena.allocate("small", DType::f32, {1});
   EXPECT_EQ(arena.capacity(), 0U);
-  EXPECT_EQ(arena.used(), 448U + 64);
-  EXPECT_EQ(arena.high_water(), 448U + 128 + 128 + 64);
+  EXPECT_EQ(arena.used(), 1280U + 256);
+  EXPECT_EQ(arena.high_water(), 1280U + 256 + 256 + 256);
   const auto entries = arena.high_water_entries();
   ASSERT_EQ(entries.size(), 3U);
   EXPECT_EQ(entries[0].label, "weights");
-  EXPECT_EQ(entries[0].bytes, 448U);
+  EXPECT_EQ(entries[0].bytes, 1280U);
   EXPECT_EQ(entries[1].label, "rows");
-  EXPECT_EQ(entries[1].bytes, 256U);
+  EXPECT_EQ(entries[1].bytes, 512U);
   EXPECT_EQ(entries[2].label, "logits");
 }
 
@@ -54,8 +54,8 @@ TEST(Arena, HandsOutAlignedMemoryAndTakesItBack) {
   const Tensor second = arena.allocate("b", DType::f32, {5, 7});
   std::memset(first.data(), 1, static_cast<std::size_t>(first.bytes()));
   std::memset(second.data(), 2, static_cast<std::size_t>(second.bytes()));
-  EXPECT_EQ(address(first) % 64, 0U);
-  EXPECT_EQ(address(second), address(first) + 64);
+  EXPECT_EQ(address(first) % 256, 0U);
+  EXPECT_EQ(address(second), address(first) + 256);
   EXPECT_EQ(second.shape(), (Shape{5, 7}));
   arena.release(mark);
   EXPECT_EQ(address(arena.allocate("c", DType::f32, {1})), address(second));
@@ -72,10 +72,10 @@ TEST(Arena, RunningOverIsAnErrorWithTheNumbersAndChangesNothing) {
     FAIL() << "the arena gave more than it has";
   } catch (const Error& error) {
     EXPECT_EQ(std::string(error.what()),
-              fmt::format("arena 'scratch' is full: 'huge' needs {} bytes, 64 of {} are in use",
+              fmt::format("arena 'scratch' is full: 'huge' needs {} bytes, 256 of {} are in use",
                           4 * capacity, capacity));
   }
-  EXPECT_EQ(arena.used(), 64U);
+  EXPECT_EQ(arena.used(), 256U);
   EXPECT_NO_THROW(arena.allocate("b", DType::f32, {16}));
 }
 

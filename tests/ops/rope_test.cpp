@@ -201,7 +201,7 @@ TEST(Rope, RejectsWrongOperands) {
 }
 
 TEST(Rope, MetaRunMeasuresTheScratchOfBackward) {
-  Rope rope(Isa::avx2, {70, 16, 8, true}, DType::f32);
+  Rope rope(Isa::avx2, {330, 16, 8, true}, DType::f32);
   Context meta;
   meta.device = Device::meta;
   run(meta, HeadNormRopeBackward{.dx = rope.dx,
@@ -214,7 +214,8 @@ TEST(Rope, MetaRunMeasuresTheScratchOfBackward) {
                                  .sin = rope.sin,
                                  .positions = rope.positions,
                                  .accumulate = false});
-  EXPECT_EQ(meta.scratch.high_water(), 3U * 16 * 4);  // pieces of 32 tokens
+  EXPECT_EQ(meta.scratch.high_water(),
+            768U);  // 11 pieces of 32 tokens, 64 bytes each, in steps of 256
 }
 
 }  // namespace

@@ -37,11 +37,10 @@ HG_DEVICE std::uint32_t block_largest(std::uint32_t x, std::uint32_t* partial) {
   return x;
 }
 
+/// Of a magnitude as bits.
 template <class Q>
 HG_DEVICE float scale_of(std::uint32_t its_magnitude) {
-  constexpr float kSmallest = 0x1p-100F;
-  const float largest = __uint_as_float(its_magnitude);
-  return (largest < kSmallest ? kSmallest : largest) / Q::kLargest;
+  return fp8_scale<Q>(__uint_as_float(its_magnitude));
 }
 
 /// Where one of the two results lies; absent if its values are.

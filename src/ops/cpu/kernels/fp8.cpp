@@ -66,11 +66,10 @@ std::uint32_t largest(const Tile& tile) {
   return result;
 }
 
+/// Of a magnitude as bits.
 template <class Q>
 float scale_of(std::uint32_t magnitude) {
-  constexpr float kSmallest = 0x1p-100F;
-  const auto largest = std::bit_cast<float>(magnitude);
-  return (largest < kSmallest ? kSmallest : largest) / Q::kLargest;
+  return fp8_scale<Q>(std::bit_cast<float>(magnitude));
 }
 
 template <class Q>
