@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -45,6 +46,10 @@ class GpuStream {
   /// To memory of the host. Waits for all that is in the stream.
   virtual void download(void* to, const void* from, std::size_t bytes) = 0;
   virtual void synchronize() = 0;
+  /// Called where the host begins to wait for the stream; what it returns is dropped when that is
+  /// over.
+  using WaitWatch = std::function<std::shared_ptr<void>()>;
+  virtual void watch_waits(WaitWatch watch) = 0;
 
   /// Another stream of the same GPU, which runs beside this one.
   virtual std::shared_ptr<GpuStream> another() = 0;

@@ -134,11 +134,14 @@ void CudaStream::download(void* to, const void* from, std::size_t bytes) {
 
 void CudaStream::synchronize() {
   use();
+  const auto watched = watch_ ? watch_() : nullptr;
   check_cuda(cudaStreamSynchronize(stream_), "waiting for the device");
 }
 
 std::shared_ptr<GpuStream> CudaStream::another() {
-  return std::make_shared<CudaStream>(device_, ops_);
+  auto stream = std::make_shared<CudaStream>(device_, ops_);
+  stream->watch_ = watch_;
+  return stream;
 }
 
 GpuStream::Mark CudaStream::mark() {

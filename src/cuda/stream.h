@@ -54,6 +54,7 @@ class CudaStream final : public GpuStream, public GpuGraphs {
   void upload(void* to, const void* from, std::size_t bytes) override;
   void download(void* to, const void* from, std::size_t bytes) override;
   void synchronize() override;
+  void watch_waits(WaitWatch watch) override { watch_ = std::move(watch); }
   std::shared_ptr<GpuStream> another() override;
   Mark mark() override;
   void wait_for(const Mark& mark) override;
@@ -71,6 +72,7 @@ class CudaStream final : public GpuStream, public GpuGraphs {
   cudaStream_t stream_ = nullptr;
   StagingMemory staging_;
   bool recording_ = false;
+  WaitWatch watch_;
 };
 
 /// GPUs of this machine; throws one sentence if there is none, whatever the runtime says.

@@ -131,10 +131,10 @@ class Comm {
   double seconds() const { return 1e-9 * static_cast<double>(nanoseconds_.load()); }
   /// Shared by this rank's world and all Comms split off.
   FlightRecord& record() const { return *record_; }
+  const std::shared_ptr<FlightRecord>& shared_record() const { return record_; }
 
  protected:
   explicit Comm(Identity identity);
-  const std::shared_ptr<FlightRecord>& shared_record() const { return record_; }
 
  private:
   // What an implementation does, once operands are checked and the call is counted and recorded.

@@ -37,7 +37,7 @@ nlohmann::ordered_json json_of(const CommEvent& event, bool pending) {
 std::string_view name_of(CommKind kind) {
   constexpr std::array<std::string_view, kCommKinds> kNames = {
       "all_reduce", "reduce_scatter", "all_gather", "all_to_all", "broadcast",
-      "send",       "receive",        "barrier",    "split"};
+      "send",       "receive",        "barrier",    "split",      "gpu_wait"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -85,6 +85,12 @@ std::optional<std::pair<std::int64_t, CommEvent>> FlightRecord::oldest_pending()
   const std::scoped_lock lock(mutex_);
   if (pending_.empty()) return std::nullopt;
   return *pending_.begin();
+}
+
+std::optional<CommEvent> FlightRecord::last() const {
+  const std::scoped_lock lock(mutex_);
+  if (ended_.empty()) return std::nullopt;
+  return ended_.back();
 }
 
 std::vector<CommEvent> FlightRecord::events() const {

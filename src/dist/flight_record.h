@@ -27,8 +27,9 @@ enum class CommKind : std::uint8_t {
   receive,
   barrier,
   split,
+  gpu_wait,  // of the host, for all that its GPU was given
 };
-inline constexpr int kCommKinds = 9;
+inline constexpr int kCommKinds = 10;
 std::string_view name_of(CommKind kind);
 
 /// One call of one rank. Calls that belong together carry the same channel and sequence number on
@@ -70,6 +71,8 @@ class FlightRecord {
   bool pending(std::int64_t id) const;
   /// The pending call begun first, with its id.
   std::optional<std::pair<std::int64_t, CommEvent>> oldest_pending() const;
+  /// The call that ended last.
+  std::optional<CommEvent> last() const;
   /// The calls that ended last, oldest first, and then those pending.
   std::vector<CommEvent> events() const;
   /// Where this rank is, as what follows "it": "is in barrier #2 of world for 3.1 s".

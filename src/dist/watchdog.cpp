@@ -26,6 +26,10 @@ std::vector<int> awaited(const CommEvent& event) {
 
 std::string stall_sentence(const CommEvent& event, double seconds,
                            std::span<const RankAnswer> answers) {
+  if (event.kind == CommKind::gpu_wait) {
+    return fmt::format("rank {} has waited for its GPU for {:g} s, in {}", event.members->front(),
+                       seconds, event.to_string());
+  }
   std::vector<int> silent, missing;
   std::string details;
   for (const RankAnswer& answer : answers) {
@@ -192,7 +196,8 @@ void Watchdog::investigate(std::int64_t id, const CommEvent& event) {
       answers_.size() == ranks.size() && std::ranges::all_of(answers_, [](const auto& entry) {
         return entry.second.arrived || entry.second.waits;
       });
-  if ((another_speaks && event.peer < 0) || all_wait) {
+  const bool is_cause = event.kind == CommKind::gpu_wait;
+  if (!is_cause && ((another_speaks && event.peer < 0) || all_wait)) {
     if (!wait_for_others(2 * options_.grace, [&] { return told_.has_value(); })) return;
     if (told_ || !world_.record().pending(id)) return;
   }

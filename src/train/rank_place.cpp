@@ -3,6 +3,7 @@
 
 #include "core/log.h"
 #include "dist/comm_nccl.h"
+#include "dist/gpu_waits.h"
 #include "train/layout.h"
 
 namespace hg {
@@ -20,6 +21,9 @@ GpuWorlds connect_gpus(Comm& host, const std::shared_ptr<GpuStream>& gpu,
   };
   worlds.world = connect(*worlds.compute);
   worlds.background_world = connect(*worlds.background);
+  gpu->watch_waits(waits_into(
+      host.shared_record(),
+      {worlds.world->shared_record(), worlds.background_world->shared_record()}, gpu->device()));
   return worlds;
 }
 

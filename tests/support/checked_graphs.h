@@ -39,6 +39,7 @@ class CheckedStream final : public GpuStream, public GpuGraphs {
     its_->download(to, from, bytes);
   }
   void synchronize() override { its_->synchronize(); }
+  void watch_waits(WaitWatch watch) override { its_->watch_waits(std::move(watch)); }
   std::shared_ptr<GpuStream> another() override { return its_->another(); }
   Mark mark() override { return its_->mark(); }
   void wait_for(const Mark& mark) override { its_->wait_for(mark); }
