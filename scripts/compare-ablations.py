@@ -48,7 +48,7 @@ def figures(run):
         value = mean([look.get(name) for look in looks])
         return None if value is None else scale * value
 
-    speeds = sorted(row["throughput(tps)"] for row in train)
+    speeds = sorted(row.get("throughput/total(tps)", row["throughput(tps)"]) for row in train)
     counts = by_kind["run"][0]
     active = counts.get("parameters/active", counts["parameters/total"])
     return {

@@ -15,6 +15,7 @@ constexpr double kSecondsPerCollective = 0.2;
 struct DoctorOptions {
   ConfigOptions config;
   std::string folder;
+  std::string device;
   WorldOptions world;
 };
 
@@ -51,17 +52,21 @@ RankFacts collect(const DoctorOptions& options, const World& found, Comm& world)
   RankFacts facts;
   add_node_facts(facts, found, environ);
   std::string folder = options.folder;
+  RunConfig config;
+  config.training.device = options.device == "cuda" ? Device::cuda : Device::cpu;
   if (!options.config.path.empty()) {
     try {
       const auto loaded = options.config.load();
       add_config_facts(facts, loaded.value, to_yaml(loaded.value, loaded.origins), world.rank(),
                        world.size());
       if (folder.empty()) folder = "runs/" + loaded.value.name;
+      config = loaded.value;
     } catch (const std::exception& e) {
       facts.has_config = true;
       facts.config_error = e.what();
     }
   }
+  add_gpu_facts(facts, config, {.device = found.local_rank});
   add_folder_facts(facts, world, folder.empty() ? "runs" : folder);
   return facts;
 }
@@ -82,6 +87,7 @@ int examine(const DoctorOptions& options, const World& found, Comm& world) {
   const auto ranks = gather_facts(world, collect(options, found, world));
   Report report(world.rank() == 0);
   report.add(judge_nodes(ranks));
+  report.add(judge_gpus(ranks));
   report.add(judge_config(ranks));
   report.add(judge_folder(ranks));
   if (world.size() > 1) {
@@ -102,9 +108,13 @@ void add_doctor(CLI::App& app) {
   const auto options = std::make_shared<DoctorOptions>();
   options->config.add_to(*command, false);
   command->add_option("--run", options->folder, "Run folder; default runs/NAME, or runs");
+  command->add_option("--device", options->device, "cpu or cuda: as --set training.device")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
   options->world.timeout = 120;
   options->world.add_to(*command);
   command->callback([options] {
+    if (!options->device.empty())
+      options->config.overrides.push_back("training.device=" + options->device);
     int errors = 0;
     run_connected(options->world, "", [&](const World& found, Comm& world) {
       errors = examine(*options, found, world);

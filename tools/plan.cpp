@@ -22,17 +22,28 @@ void print_parameters(const StepPlan& plan, const MoeConfig& moe) {
              "for each token", plan.active_parameters / 1e6, moe.top_k, moe.num_experts);
 }
 
-/// What experts take, however the router spreads tokens: memory is planned for it.
-void print_experts(const RunConfig& config) {
+/// What experts take: memory is planned for the most that a router may send, work is counted for an
+/// even load.
+void print_experts(const RunConfig& config, const MeshShape& shape) {
   const MoeConfig& moe = config.model.moe;
   if (moe.num_experts == 0) return;
-  const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len;
+  const std::int64_t tokens = config.training.micro_batch_size * config.training.seq_len /
+                              shape.context / (shape.sequence ? shape.tensor : 1);
   fmt::print("experts of a layer\n");
-  fmt::print("  {:<24} {:>14}    {} tokens of a micro-batch, {} experts each\n", "rows, always",
-             tokens * moe.top_k, tokens, moe.top_k);
+  fmt::print("  {:<24} {:>14}    {} tokens of a micro-batch, {} experts each\n",
+             shape.expert == 1 ? "rows, always" : "rows, if loads are even", tokens * moe.top_k,
+             tokens, moe.top_k);
+  if (shape.expert > 1) {
+    const std::int64_t of_rank =
+        moe.capacity_factor > 0
+            ? std::min(tokens * moe.top_k, moe.num_experts / shape.expert * moe.capacity(tokens))
+            : tokens * moe.top_k;
+    fmt::print("  {:<24} {:>14}    of {} ranks: memory is planned for it\n", "rows, at most",
+               shape.expert * of_rank, shape.expert);
+  }
   const std::int64_t most =
       moe.capacity_factor > 0 ? std::min(tokens, moe.capacity(tokens)) : tokens;
-  fmt::print("  {:<24} {:>14}    {}\n", "rows of one, at most", most,
+  fmt::print("  {:<24} {:>14}    {}\n", "rows of one, at most", shape.expert * most,
              moe.capacity_factor > 0 ? "its capacity; more are dropped" : "every token chooses it");
 }
 
@@ -66,10 +77,10 @@ void print_work(const RunConfig& config, const StepPlan& plan) {
 }
 
 void print_prediction(const RunConfig& config, const StepPlan& plan, const MeshShape& shape,
-                      const GpuSpecs& gpu, std::size_t most_ops) {
+                      int rank, const GpuSpecs& gpu, std::size_t most_ops) {
   const RooflineAssumptions assumed;
   const StepPrediction step = predict_step(
-      config, plan, shape, gpu,
+      config, plan, shape, rank, gpu,
       model_flops_per_token(config.model, *declare_model(config.model), config.training.seq_len),
       assumed);
   const double memory = static_cast<double>(plan.total_bytes());
@@ -81,8 +92,8 @@ void print_prediction(const RunConfig& config, const StepPlan& plan, const MeshS
       fmt::format("{} micro-batches", config.training.accumulation_steps(shape.data)));
   for (std::size_t i = 0; i < std::min(most_ops, step.ops.size()); ++i) {
     const OpPrediction& op = step.ops[i];
-    fmt::print("    {:<22} {:>14.3f} ms     {} calls, {}\n", op.name, 1e3 * op.seconds, op.calls,
-               op.by_memory ? "bound by memory" : "bound by products");
+    fmt::print("    {:<22} {:>14.3f} ms     {} calls, bound by {}\n", op.name, 1e3 * op.seconds,
+               op.calls, op.bound);
   }
   if (shape.pipeline > 1) row("waiting in the pipeline", step.waiting, "");
   row("exchange between ranks", step.exchange,
@@ -156,10 +167,10 @@ void add_plan(CLI::App& app) {
                  shape.pipeline > 1 ? ", on the stage that needs the most memory" : "",
                  shape.to_string());
     print_parameters(plan, loaded.value.model.moe);
-    print_experts(loaded.value);
+    print_experts(loaded.value, shape);
     print_memory(plan, *entries);
     print_work(loaded.value, plan);
-    if (specs != nullptr) print_prediction(loaded.value, plan, shape, *specs, 2 * *entries);
+    if (specs != nullptr) print_prediction(loaded.value, plan, shape, rank, *specs, 2 * *entries);
   });
 }
 

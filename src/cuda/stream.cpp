@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 
 #include "cuda/check.h"
 #include "cuda/stream_capture.h"
@@ -15,14 +16,30 @@ int attribute(cudaDeviceAttr which, int device) {
   return value;
 }
 
-std::string describe(int device) {
+/// 12080 is "12.8".
+std::string version_words(int number) {
+  return fmt::format("{}.{}", number / 1000, number % 1000 / 10);
+}
+
+/// All but what is available, and what people call it.
+std::pair<GpuFacts, std::string> describe(int device) {
   cudaDeviceProp properties;
   check_cuda(cudaGetDeviceProperties(&properties, device), "the device's properties");
-  return fmt::format("{}, sm_{}{}, {} multiprocessors, {:.1f} GiB", std::string(properties.name),
-                     attribute(cudaDevAttrComputeCapabilityMajor, device),
-                     attribute(cudaDevAttrComputeCapabilityMinor, device),
-                     attribute(cudaDevAttrMultiProcessorCount, device),
-                     static_cast<double>(properties.totalGlobalMem) / (1 << 30));
+  char address[32];
+  check_cuda(cudaDeviceGetPCIBusId(address, sizeof address, device), "the device's address");
+  int driver = 0, runtime = 0;
+  check_cuda(cudaDriverGetVersion(&driver), "the driver's version");
+  check_cuda(cudaRuntimeGetVersion(&runtime), "the runtime's version");
+  const GpuFacts facts{.name = properties.name,
+                       .address = address,
+                       .architecture = 10 * attribute(cudaDevAttrComputeCapabilityMajor, device) +
+                                       attribute(cudaDevAttrComputeCapabilityMinor, device),
+                       .memory = static_cast<std::int64_t>(properties.totalGlobalMem),
+                       .driver = version_words(driver),
+                       .runtime = version_words(runtime)};
+  return {facts, fmt::format("{}, sm_{}, {} multiprocessors, {:.1f} GiB", facts.name,
+                             facts.architecture, attribute(cudaDevAttrMultiProcessorCount, device),
+                             static_cast<double>(facts.memory) / (1 << 30))};
 }
 
 }  // namespace
@@ -69,7 +86,7 @@ CudaStream::CudaStream(int device, CudaOps ops) : device_(device), ops_(ops) {
   const int count = gpu_count();
   HG_CHECK(0 <= device && device < count, "there is no GPU {}: CUDA counts {} here", device, count);
   use();
-  description_ = describe(device);
+  std::tie(facts_, description_) = describe(device);
   check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream");
 }
 
@@ -83,6 +100,15 @@ void CudaStream::use() const {
   int current = -1;
   check_cuda(cudaGetDevice(&current), "the current device");
   if (current != device_) check_cuda(cudaSetDevice(device_), "the device");
+}
+
+GpuFacts CudaStream::facts() const {
+  use();
+  std::size_t available = 0, memory = 0;
+  check_cuda(cudaMemGetInfo(&available, &memory), "the device's memory");
+  GpuFacts facts = facts_;
+  facts.available = static_cast<std::int64_t>(available);
+  return facts;
 }
 
 void* CudaStream::allocate(std::size_t bytes) {

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include "core/gpu.h"
+#include "core/gpu_facts.h"
 #include "core/gpu_graph.h"
 
 namespace hg {
@@ -36,13 +37,14 @@ using CudaOp = void (*)(const void* op, Context& ctx, cudaStream_t stream);
 /// The kernels of an op, by its name; throws if it has none.
 using CudaOps = CudaOp (*)(std::string_view name);
 
-class CudaStream final : public GpuStream, public GpuGraphs {
+class CudaStream final : public GpuStream, public GpuGraphs, public GpuWithFacts {
  public:
   /// Throws if there is no such GPU.
   CudaStream(int device, CudaOps ops);
   ~CudaStream() override;
 
   const std::string& description() const override { return description_; }
+  GpuFacts facts() const override;
   int device() const override { return device_; }
   void* handle() const override { return stream_; }
 
@@ -68,6 +70,7 @@ class CudaStream final : public GpuStream, public GpuGraphs {
 
   int device_;
   CudaOps ops_;
+  GpuFacts facts_;
   std::string description_;
   cudaStream_t stream_ = nullptr;
   StagingMemory staging_;

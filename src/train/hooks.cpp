@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "core/gpu_facts.h"
 #include "dist/gather_rows.h"
 #include "train/evaluate.h"
 #include "train/machine.h"
@@ -40,9 +41,9 @@ void write_row(Sinks& sinks, const Trainer& trainer, std::string kind,
 
 void StepMetricsHook::after_step(Trainer& trainer, const StepResult& result) {
   clipped_.add(result.clipped);
-  const double rate = static_cast<double>(result.tokens) / result.seconds;
+  const double total = static_cast<double>(result.tokens) / result.seconds;
+  const double rate = total / trainer.model().store.mesh().world.size;
   const double flops = rate * flops_per_token_;
-  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
   std::vector<NamedValue> values = {
       {metric::kLoss, result.loss},
       {metric::kMaxLoss, result.max_loss},
@@ -50,14 +51,28 @@ void StepMetricsHook::after_step(Trainer& trainer, const StepResult& result) {
       {metric::kLearningRate, result.lr},
       {metric::kClipRate, 100 * clipped_.share()},
       {"logits/rms_logsumexp", result.z},
-      {metric::kMemoryGiB, static_cast<double>(peak_rss_bytes()) / kGiB},
       {metric::kTokensPerSecond, rate},
+      {metric::kTotalTokensPerSecond, total},
       {metric::kTflops, flops / 1e12},
       {metric::kDataLoading, 100 * result.data_seconds / result.seconds},
       {metric::kStepSeconds, result.seconds}};
   if (result.verdict.action == Action::skip_update) values.push_back({metric::kSkipped, 1});
   if (peak_flops_ > 0) values.push_back({metric::kMfu, 100 * flops / peak_flops_});
+  add_memory(values);
   write_row(sinks_, trainer, "train", std::move(values));
+}
+
+void StepMetricsHook::add_memory(std::vector<NamedValue>& values) {
+  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
+  if (gpu_ == nullptr) {
+    values.push_back({metric::kMemoryGiB, static_cast<double>(peak_rss_bytes()) / kGiB});
+    return;
+  }
+  const GpuFacts facts = facts_of(*gpu_);
+  most_gpu_memory_ = std::max(most_gpu_memory_, facts.memory - facts.available);
+  const auto most = static_cast<double>(most_gpu_memory_);
+  values.push_back({metric::kMemoryGiB, most / kGiB});
+  values.push_back({metric::kMemoryPercent, 100 * most / static_cast<double>(facts.memory)});
 }
 
 void StepMetricsHook::end(Trainer&) { flush(sinks_); }

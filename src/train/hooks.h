@@ -31,17 +31,27 @@ void write_row(Sinks& sinks, const Trainer& trainer, std::string kind,
 /// Loss, gradient norm, learning rate, throughput and utilisation of every step.
 class StepMetricsHook : public Hook {
  public:
-  /// flops_per_token as in model_flops_per_token; peak_flops of this machine, or 0 if unknown.
-  StepMetricsHook(Sinks& sinks, double flops_per_token, double peak_flops)
-      : sinks_(sinks), flops_per_token_(flops_per_token), peak_flops_(peak_flops) {}
+  /// flops_per_token as in model_flops_per_token; peak_flops of one rank, or 0 if unknown; the
+  /// rank's GPU, or null.
+  StepMetricsHook(Sinks& sinks, double flops_per_token, double peak_flops,
+                  std::shared_ptr<const GpuStream> gpu)
+      : sinks_(sinks),
+        flops_per_token_(flops_per_token),
+        peak_flops_(peak_flops),
+        gpu_(std::move(gpu)) {}
   void after_step(Trainer& trainer, const StepResult& result) override;
   void rewound(Trainer&, const StepResult&) override { clipped_ = MovingShare(kClipWindow); }
   void end(Trainer& trainer) override;
 
  private:
   static constexpr std::int64_t kClipWindow = 300;  // steps, of this process
+  /// Of the device that the rank computes on: its GPU, or this process in the host's memory.
+  void add_memory(std::vector<NamedValue>& values);
+
   Sinks& sinks_;
   double flops_per_token_, peak_flops_;
+  std::shared_ptr<const GpuStream> gpu_;
+  std::int64_t most_gpu_memory_ = 0;
   MovingShare clipped_{kClipWindow};
 };
 

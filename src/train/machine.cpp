@@ -17,6 +17,7 @@
 #include "build_info.h"
 #include "core/check.h"
 #include "core/file.h"
+#include "core/gpu_facts.h"
 #include "core/parallel.h"
 
 namespace hg {
@@ -77,27 +78,37 @@ std::string utc_now() {
 
 }  // namespace
 
-nlohmann::ordered_json machine_facts(const CpuInfo& cpu) {
+nlohmann::ordered_json machine_facts(const CpuInfo& cpu, const GpuStream* gpu) {
   utsname system{};
   if (::uname(&system) != 0) fail_errno(errno, "cannot ask for the system's name");
   const dnnl_version_t& onednn = *dnnl_version();
-  return {{"time", utc_now()},
-          {"hostname", system.nodename},
-          {"kernel", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},
-          {"headgate",
-           {{"version", build::kVersion},
-            {"revision", build::kRevision},
-            {"compiler", build::kCompiler},
-            {"build_type", build::kBuildType}}},
-          {"onednn", fmt::format("{}.{}.{}", onednn.major, onednn.minor, onednn.patch)},
-          {"cpu",
-           {{"model", cpu.model},
-            {"instruction_sets", cpu.to_string()},
-            {"cores", physical_cores()},
-            {"hardware_threads", ::sysconf(_SC_NPROCESSORS_ONLN)},
-            {"usable_hardware_threads", hardware_threads()},
-            {"threads", num_threads()}}},
-          {"memory_bytes", std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE)}};
+  nlohmann::ordered_json facts = {
+      {"time", utc_now()},
+      {"hostname", system.nodename},
+      {"kernel", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},
+      {"headgate",
+       {{"version", build::kVersion},
+        {"revision", build::kRevision},
+        {"compiler", build::kCompiler},
+        {"build_type", build::kBuildType}}},
+      {"onednn", fmt::format("{}.{}.{}", onednn.major, onednn.minor, onednn.patch)},
+      {"cpu",
+       {{"model", cpu.model},
+        {"instruction_sets", cpu.to_string()},
+        {"cores", physical_cores()},
+        {"hardware_threads", ::sysconf(_SC_NPROCESSORS_ONLN)},
+        {"usable_hardware_threads", hardware_threads()},
+        {"threads", num_threads()}}},
+      {"memory_bytes", std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE)}};
+  if (gpu != nullptr) {
+    const GpuFacts its = facts_of(*gpu);
+    facts["gpu"] = {{"name", its.name},
+                    {"architecture", fmt::format("sm_{}", its.architecture)},
+                    {"memory_bytes", its.memory},
+                    {"cuda_driver", its.driver},
+                    {"cuda_runtime", its.runtime}};
+  }
+  return facts;
 }
 
 std::int64_t rss_bytes() { return status_bytes("VmRSS:"); }

@@ -6,12 +6,14 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "core/cpu_info.h"
+#include "core/gpu.h"
 
 namespace hg {
 
 /// What somebody needs who wants to repeat a run or to compare speeds: version, revision, compiler,
-/// oneDNN, processor, threads, memory, kernel, host and the time (UTC).
-nlohmann::ordered_json machine_facts(const CpuInfo& cpu);
+/// oneDNN, processor, threads, memory, kernel, host and the time (UTC); of the GPU, if there is
+/// one, name, memory and versions of CUDA.
+nlohmann::ordered_json machine_facts(const CpuInfo& cpu, const GpuStream* gpu = nullptr);
 
 /// Memory of this process that is in RAM, now and at most since it began.
 std::int64_t rss_bytes();

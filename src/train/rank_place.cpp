@@ -1,17 +1,34 @@
 // Opens GPUs and connects ranks as a config says.
 #include "train/rank_place.h"
 
+#include <algorithm>
+
+#include "core/gpu_facts.h"
 #include "core/log.h"
 #include "dist/comm_nccl.h"
+#include "dist/cpu_share.h"
+#include "dist/gather_text.h"
 #include "dist/gpu_waits.h"
 #include "train/layout.h"
 
 namespace hg {
 namespace {
 
+/// NCCL would only call it an invalid usage.
+void check_gpus_differ(Comm& host, const GpuStream& gpu) {
+  const std::string own = fmt::format("GPU {} of {}", facts_of(gpu).address, host_name());
+  const std::vector<std::string> all = gather_text(host, own, "GPUs");
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    const auto first = static_cast<std::size_t>(std::ranges::find(all, all[rank]) - all.begin());
+    HG_CHECK(first == rank, "ranks {} and {} both compute on {}, expected one rank for each GPU",
+             first, rank, all[rank]);
+  }
+}
+
 /// NCCL's worlds of all ranks, one for each of two streams.
 GpuWorlds connect_gpus(Comm& host, const std::shared_ptr<GpuStream>& gpu,
                        const GpuOptions& options) {
+  check_gpus_differ(host, *gpu);
   const NcclApi& nccl = options.nccl != nullptr ? *options.nccl : load_nccl();
   GpuWorlds worlds{
       .compute = gpu, .background = gpu->another(), .world = {}, .background_world = {}};
@@ -35,8 +52,10 @@ std::shared_ptr<GpuStream> open_gpu(const RunConfig& config, const GpuOptions& o
            "training.device cuda does not do pipelines yet: parallelism.pipeline is {}, expected 1",
            config.parallelism.pipeline);
   const GpuModule& module = options.module != nullptr ? *options.module : load_gpu_module();
-  auto gpu = module.open(options.device);
-  log_info("GPU {}: {}", options.device, gpu->description());
+  // Launchers may show each rank its own GPU alone, which is then the first and only one.
+  const int device = module.count() == 1 ? 0 : options.device;
+  auto gpu = module.open(device);
+  log_info("GPU {}: {}", device, gpu->description());
   return gpu;
 }
 

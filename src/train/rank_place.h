@@ -15,7 +15,7 @@ namespace hg {
 
 /// Where a rank gets its GPU from, and NCCL.
 struct GpuOptions {
-  int device = 0;                     // the rank's GPU, counted from the first of its machine
+  int device = 0;                     // of those that it sees, if there are several
   const GpuModule* module = nullptr;  // null: libheadgate_cuda.so
   const NcclApi* nccl = nullptr;      // null: libheadgate_nccl.so
 };

@@ -110,7 +110,10 @@ std::int64_t StepPlan::total_parameters() const {
   return sum;
 }
 
-StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh) {
+namespace {
+
+/// The plan, and its trace, for as many rows at the experts of this rank as there may be.
+StepPlan plan_fullest_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh) {
   StepPlan plan{};
   RunModel meta(config.model, Device::meta, cpu, mesh, zero_stage(config));
   meta.ctx.plans_for = config.training.device;
@@ -155,6 +158,21 @@ StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh
   plan.activations = meta.ctx.activations.high_water();
   plan.scratch = meta.ctx.scratch.high_water();
   plan.tables = meta.tables.high_water();
+  return plan;
+}
+
+/// No expert takes more than its share: then an exchange has no more rows than there are tokens.
+RunConfig with_even_load(RunConfig config) {
+  double& factor = config.model.moe.capacity_factor;
+  factor = factor > 0 ? std::min(factor, 1.0) : 1.0;
+  return config;
+}
+
+}  // namespace
+
+StepPlan plan_step(const RunConfig& config, const CpuInfo& cpu, const Mesh& mesh) {
+  StepPlan plan = plan_fullest_step(config, cpu, mesh);
+  if (mesh.expert.size > 1) plan.trace = plan_fullest_step(with_even_load(config), cpu, mesh).trace;
   return plan;
 }
 

@@ -53,7 +53,7 @@ struct StepPlan {
   std::vector<Memory> memory;                // every arena, in the order of the step
   std::size_t activations, scratch, tables;  // bytes to reserve, activations for each slot
   int slots;                                 // micro-batches in flight: PipelineSchedule
-  Trace trace;                               // ops of one micro-batch
+  Trace trace;                               // ops of one micro-batch, with an even load of experts
   Trace update_trace;                        // of what is done once a step: norm and optimizer
   std::vector<KindCount> parameters;         // of all ranks, in the order of the model
   double active_parameters;                  // of a token; see model/flops.h

@@ -1,20 +1,24 @@
 #include "train/session.h"
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "core/clock.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "core/parallel.h"
 #include "data/tokenizer.h"
+#include "dist/comm_nccl.h"
+#include "dist/cpu_share.h"
+#include "dist/gather_text.h"
 #include "model/flops.h"
-#include "train/bench/bench.h"
 #include "train/checkpoint/checkpoint_folder.h"
 #include "train/checkpoint/continuity.h"
 #include "train/guard/bad_step_hook.h"
 #include "train/hooks.h"
 #include "train/looks/instruments_hook.h"
 #include "train/machine.h"
+#include "train/predict/gemm_ceiling.h"
 #include "train/predict/gpu_specs.h"
 #include "train/replica_check.h"
 #include "train/spikes/spike_hook.h"
@@ -56,9 +60,26 @@ std::vector<NamedValue> parameter_counts(const StepPlan& plan) {
   return counts;
 }
 
-void write_run_files(const SessionOptions& options, const CpuInfo& cpu) {
+/// How many ranks there are, on how many machines, and what each of them does. Collective.
+nlohmann::ordered_json facts_of_ranks(const RunConfig& config, const SessionOptions& options,
+                                      const Mesh& mesh) {
+  const auto hosts = mesh.host == nullptr ? std::vector{host_name()}
+                                          : gather_text(*mesh.host, host_name(), "hosts");
+  nlohmann::ordered_json facts = {{"count", mesh.world.size},
+                                  {"nodes", std::set(hosts.begin(), hosts.end()).size()},
+                                  {"layout", mesh.shape().to_string()},
+                                  {"zero_stage", config.parallelism.zero_stage}};
+  if (mesh.world.size > 1 && config.training.device == Device::cuda) {
+    int version = 0;
+    (options.gpu.nccl != nullptr ? *options.gpu.nccl : load_nccl()).nccl_version(&version);
+    facts["nccl"] = fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+  }
+  return facts;
+}
+
+void write_run_files(const SessionOptions& options, const nlohmann::ordered_json& machine) {
   write_file(options.folder / "config.yaml", options.resolved_config);
-  write_file(options.folder / "machine.json", machine_facts(cpu).dump(2) + "\n");
+  write_file(options.folder / "machine.json", machine.dump(2) + "\n");
 }
 
 Sinks open_sinks(const RunConfig& config, const SessionOptions& options, std::int64_t step,
@@ -78,11 +99,12 @@ Sinks open_sinks(const RunConfig& config, const SessionOptions& options, std::in
   return sinks;
 }
 
-double peak_flops(const CpuInfo& cpu, const GpuStream* gpu, DType dtype, int ranks) {
+/// Of one rank.
+double peak_flops(const CpuInfo& cpu, const GpuStream* gpu, DType dtype) {
   if (gpu == nullptr) return measure_gemm_ceiling(cpu, dtype);
   const GpuSpecs* specs = specs_of(gpu->description());
   if (specs == nullptr) return 0;
-  return ranks * (dtype == DType::bf16 ? specs->bf16_flops : specs->f32_flops);
+  return dtype == DType::bf16 ? specs->bf16_flops : specs->f32_flops;
 }
 
 void check_vocabulary(const RunConfig& config, const Tokenizer& tokenizer) {
@@ -133,8 +155,10 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   Progress progress("train", "steps", config.training.steps, writes ? options.console : nullptr,
                     state.step);
   Sinks sinks;
+  nlohmann::ordered_json machine = machine_facts(cpu, gpu.get());
+  machine["ranks"] = facts_of_ranks(config, options, mesh);
   if (writes) {
-    write_run_files(options, cpu);
+    write_run_files(options, machine);
     sinks = open_sinks(config, options, state.step, progress);
   }
 
@@ -144,9 +168,9 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   if (writes) {
     trainer.add(std::make_unique<StepMetricsHook>(
         sinks, model_flops_per_token(config.model, *run->whole, config.training.seq_len),
-        options.peak_flops
-            ? *options.peak_flops
-            : peak_flops(cpu, gpu.get(), run->store.compute_dtype(), mesh.world.size)));
+        options.peak_flops ? *options.peak_flops
+                           : peak_flops(cpu, gpu.get(), run->store.compute_dtype()),
+        gpu));
   }
   const ValidationHook* validation = nullptr;
   if (validation_file) {

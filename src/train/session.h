@@ -24,8 +24,8 @@ struct SessionOptions {
   std::function<bool()> asked_to_stop = {};  // asked every step: whether to save and end
   /// Called before the first step, to add hooks of the caller's behind those of the run.
   std::function<void(Trainer&)> prepare = {};
-  // FLOP/s that mfu is a share of, 0 for no mfu. Absent: those of all GPUs by their data sheet, 0
-  // if that is not known; on a processor what products reach there, measured for most of a second.
+  // FLOP/s of a rank that mfu is a share of, 0 for no mfu. Absent: the GPU's by its data sheet, 0 if
+  // that is not known; on a processor what products reach on rank 0, measured for most of a second.
   std::optional<double> peak_flops = {};
 };
 

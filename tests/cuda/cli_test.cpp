@@ -40,6 +40,24 @@ TEST_F(CudaCli, TrainsOnASimulatedGpuAsOnTheProcessor) {
   EXPECT_NEAR(last_loss("cuda"), last_loss("cpu"), 1e-5 * last_loss("cpu"));
 }
 
+TEST_F(CudaCli, TheDoctorOpensTheGpu) {
+  write_file(folder / "run.yaml", to_yaml(config));
+  const std::string asked =
+      fmt::format(" doctor {0}/run.yaml --run {0}/run --device cuda", folder.path().string());
+  const Finished found = finish(kSimulated + asked + " --set training.precision=auto");
+  EXPECT_EQ(found.exit_code, 0) << found.output;
+  EXPECT_THAT(found.output, HasSubstr("ok       gpu             a simulated GPU, sm_90"));
+  EXPECT_THAT(found.output, HasSubstr("8.0 GiB available on rank 0's, of which a run takes "));
+  EXPECT_THAT(found.output, HasSubstr("computing in bf16"));
+  const Finished stages = finish(kSimulated + asked + " --set parallelism.pipeline=2");
+  EXPECT_EQ(stages.exit_code, 1) << stages.output;
+  EXPECT_THAT(stages.output, HasSubstr("error    gpu             training.device cuda does not do "
+                                       "pipelines yet"));
+  const Finished missing = finish(kHeadgate + asked);
+  if (missing.exit_code == 0) GTEST_SKIP() << "there is a GPU";
+  EXPECT_THAT(missing.output, HasSubstr("error    gpu             "));
+}
+
 TEST_F(CudaCli, WithoutAGpuSaysSoInOneSentence) {
   const Finished result = finish(kHeadgate + train("cuda"));
   if (result.exit_code == 0) GTEST_SKIP() << "there is a GPU";

@@ -5,6 +5,8 @@
 
 #include "support/compare.h"
 #include "support/gpu_run.h"
+#include "train/layout.h"
+#include "train/metrics/metrics.h"
 #include "train/safetensors.h"
 
 namespace hg::test {
@@ -84,6 +86,26 @@ TEST_F(GpuStep, AGpuWithoutFp8IsRefusedByName) {
     EXPECT_THAT(error.what(), testing::HasSubstr("FP8 from sm_89 on, and a simulated GPU, sm_80"));
   }
   EXPECT_FALSE(fs::exists(folder / "run" / "metrics.jsonl"));
+}
+
+TEST_F(GpuStep, SaysWhatItComputedOnAndWhatThatHolds) {
+  config.training.steps = 2;
+  config.training.global_batch_size = 2;
+  config.metrics.instrument_interval = 0;
+  run_on_gpus("run", {.devices = 2});
+  const StepPlan plan = plan_step(config, detect_cpu(), Mesh::place(layout_of(config, 2), 0));
+  const auto row = rows("run", "train").back();
+  const double planned = static_cast<double>(plan.total_bytes()) / (1 << 30);
+  EXPECT_GE(row.at(metric::kMemoryGiB), planned) << "batches, NCCL and more are beside the plan";
+  EXPECT_LT(row.at(metric::kMemoryGiB), planned + 0.01);
+  EXPECT_DOUBLE_EQ(row.at(metric::kMemoryPercent),
+                   100 * row.at(metric::kMemoryGiB).get<double>() / 8);
+  const auto machine = nlohmann::json::parse(read_file(folder / "run/machine.json"));
+  EXPECT_EQ(machine.at("gpu"), nlohmann::json::parse(R"({"name": "a simulated GPU",
+      "architecture": "sm_90", "memory_bytes": 8589934592,
+      "cuda_driver": "13.0", "cuda_runtime": "12.8"})"));
+  EXPECT_EQ(machine.at("ranks").at("count"), 2);
+  EXPECT_FALSE(machine.at("ranks").at("nccl").get<std::string>().empty());
 }
 
 TEST_F(GpuStep, ContinuesWhatTheProcessorBegan) {

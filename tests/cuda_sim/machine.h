@@ -132,6 +132,7 @@ class Memory {
   struct Block {
     std::size_t bytes;
     MemoryKind kind;
+    int device;  // the caller's
   };
   explicit Memory(bool guarded);
   ~Memory();
@@ -145,6 +146,8 @@ class Memory {
   /// if the bytes go beyond the end of the allocation.
   std::optional<MemoryKind> kind_of(const void* address, std::size_t bytes) const;
   std::size_t blocks() const;
+  /// Bytes of a device that are allocated.
+  std::size_t held_of(int device) const;
   /// What is allocated, in the order of addresses.
   std::vector<std::span<std::byte>> allocations() const;
 

@@ -119,7 +119,8 @@ void* Memory::allocate(std::size_t bytes, MemoryKind kind) {
     std::memset(memory, 0xff, bytes);
   }
   const std::scoped_lock lock(mutex_);
-  blocks_[reinterpret_cast<std::uintptr_t>(memory)] = {.bytes = bytes, .kind = kind};
+  blocks_[reinterpret_cast<std::uintptr_t>(memory)] = {
+      .bytes = bytes, .kind = kind, .device = the_current_device};
   return memory;
 }
 
@@ -148,6 +149,14 @@ std::optional<MemoryKind> Memory::kind_of(const void* address, std::size_t bytes
 std::size_t Memory::blocks() const {
   const std::scoped_lock lock(mutex_);
   return blocks_.size();
+}
+
+std::size_t Memory::held_of(int device) const {
+  const std::scoped_lock lock(mutex_);
+  std::size_t bytes = 0;
+  for (const auto& [address, block] : blocks_)
+    if (block.kind == MemoryKind::device && block.device == device) bytes += block.bytes;
+  return bytes;
 }
 
 std::vector<std::span<std::byte>> Memory::allocations() const {
@@ -226,29 +235,6 @@ cudaError_t cudaMemset(void* memory, int value, size_t bytes) {
 
 cudaError_t cudaGetLastError() { return std::exchange(the_last_error, cudaSuccess); }
 cudaError_t cudaPeekAtLastError() { return the_last_error; }
-
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  switch (attribute) {
-    case cudaDevAttrComputeCapabilityMajor:
-      *value = machine().options.architecture / 10;
-      return cudaSuccess;
-    case cudaDevAttrComputeCapabilityMinor:
-      *value = machine().options.architecture % 10;
-      return cudaSuccess;
-    case cudaDevAttrMultiProcessorCount:
-      *value = machine().options.multiprocessors;
-      return cudaSuccess;
-    default:
-      return error(cudaErrorInvalidValue, "an attribute that the simulation does not know");
-  }
-}
-
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
-  *properties = {};
-  std::strcpy(properties->name, "a simulated GPU");
-  properties->totalGlobalMem = std::size_t{8} << 30;
-  return cudaSuccess;
-}
 
 const char* cudaGetErrorName(cudaError_t code) {
   switch (code) {

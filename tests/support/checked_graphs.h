@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "core/gpu_facts.h"
 #include "core/gpu_graph.h"
 #include "core/gpu_module.h"
 #include "cuda/stream_capture.h"
@@ -14,7 +15,7 @@ namespace hg::test {
 
 /// Throws hg::Error where a graph has other operands than a micro-batch would get that runs op by
 /// op: where something that the host decides is not in its key.
-class CheckedStream final : public GpuStream, public GpuGraphs {
+class CheckedStream final : public GpuStream, public GpuGraphs, public GpuWithFacts {
  public:
   explicit CheckedStream(std::shared_ptr<GpuStream> its)
       : its_(std::move(its)), graphs_(dynamic_cast<GpuGraphs&>(*its_)) {}
@@ -23,6 +24,7 @@ class CheckedStream final : public GpuStream, public GpuGraphs {
   }
 
   const std::string& description() const override { return its_->description(); }
+  GpuFacts facts() const override { return facts_of(*its_); }
   int device() const override { return its_->device(); }
   void* handle() const override { return its_->handle(); }
   void* allocate(std::size_t bytes) override { return its_->allocate(bytes); }

@@ -29,6 +29,7 @@ TEST(Machine, FactsAreThere) {
   EXPECT_GE(threads, 1);
   EXPECT_LE(facts.at("cpu").at("cores").get<int>(), threads);
   EXPECT_GE(facts.at("memory_bytes").get<std::int64_t>(), peak_rss_bytes());
+  EXPECT_FALSE(facts.contains("gpu"));
 }
 
 TEST(Machine, MemoryOfTheProcessFollowsWhatItTouches) {

@@ -7,8 +7,12 @@
 #include <cmath>
 #include <fstream>
 
+#include "core/file.h"
 #include "core/parallel.h"
+#include "dist/run_ranks.h"
+#include "model/flops.h"
 #include "support/small_run.h"
+#include "train/metrics/metrics.h"
 
 namespace hg::test {
 namespace {
@@ -22,6 +26,33 @@ TEST_F(SessionTest, TheLossStartsAtLnVAndFalls) {
   EXPECT_LT(summary.last_validation_loss, 0.6 * std::log(257.0));
   EXPECT_EQ(rows("run", "train").size(), 40U);
   EXPECT_TRUE(fs::exists(folder / "run" / "machine.json"));
+}
+
+TEST_F(SessionTest, SpeedsAreOfOneRankAndOfAll) {
+  config.training.steps = 3;
+  const std::string resolved = to_yaml(config);
+  run_ranks(2, [&](Comm& world) {
+    train(config, {.folder = folder / "run",
+                   .resolved_config = resolved,
+                   .console = nullptr,
+                   .world = &world,
+                   .peak_flops = 1e12});
+  });
+  const double per_token =
+      model_flops_per_token(config.model, *declare_model(config.model), config.training.seq_len);
+  for (const auto& row : rows("run", "train")) {
+    const double all = row.at(metric::kTotalTokensPerSecond),
+                 one = row.at(metric::kTokensPerSecond);
+    EXPECT_DOUBLE_EQ(all * row.at(metric::kStepSeconds).get<double>(), 4 * 32);
+    EXPECT_DOUBLE_EQ(2 * one, all);
+    EXPECT_DOUBLE_EQ(row.at(metric::kTflops), one * per_token / 1e12);
+    EXPECT_DOUBLE_EQ(row.at(metric::kMfu), 100 * one * per_token / 1e12) << "of a rank's 1e12";
+    EXPECT_GT(row.at(metric::kMemoryGiB), 0);
+    EXPECT_FALSE(row.contains(metric::kMemoryPercent)) << "of GPUs alone";
+  }
+  const auto ranks = nlohmann::json::parse(read_file(folder / "run/machine.json")).at("ranks");
+  EXPECT_EQ(ranks, nlohmann::json::parse(R"({"count": 2, "nodes": 1, "zero_stage": 1,
+                                             "layout": "data 2 x tensor 1"})"));
 }
 
 TEST_F(SessionTest, AResumedRunIsTheSameRun) {

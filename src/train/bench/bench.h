@@ -39,11 +39,6 @@ struct BenchResult {
   std::optional<LookCost> look;  // if asked for
 };
 
-/// FLOP/s of LinearForward at 2048 x 1024 x 1024 on this machine, or at 8192^3 on a GPU, the best
-/// in 0.7 s.
-double measure_gemm_ceiling(const CpuInfo& cpu, DType dtype,
-                            const std::shared_ptr<GpuStream>& gpu = nullptr);
-
 /// Runs `warmup` steps and then measures `steps`, a micro-batch and an optimizer step each; with
 /// `instruments` as many again, in turns with them, that are looked at. On a GPU, ops are traced in
 /// as many more, in which each is waited for.

@@ -162,7 +162,8 @@ std::vector<Finding> judge_devices(Ranks ranks) {
       const auto found = ranks[r].device_variables.find(name);
       if (found == ranks[r].device_variables.end()) continue;
       const int devices = visible_devices(found->second);
-      if (devices == ranks[r].local_size) continue;
+      // One is the rank's own, or its neighbours see the same: judge_gpus knows.
+      if (devices == 1 || devices == ranks[r].local_size) continue;
       finding.severity = Severity::warning;
       finding.text += fmt::format("; rank {} sees {} {}, but its node has {} ranks", r, devices,
                                   devices == 1 ? "device" : "devices", ranks[r].local_size);

@@ -25,7 +25,11 @@ struct Finding {
 /// Launcher, nodes, build, processors, cores, and variables for devices if there are any.
 std::vector<Finding> judge_nodes(std::span<const RankFacts> ranks);
 
-/// Config, layout, memory and data; nothing without a config.
+/// What ranks compute on and, with a config, how much of its memory a run takes; nothing unless it
+/// is GPUs.
+std::vector<Finding> judge_gpus(std::span<const RankFacts> ranks);
+
+/// Config, layout, memory of the host and data; nothing without a config.
 std::vector<Finding> judge_config(std::span<const RankFacts> ranks);
 
 Finding judge_folder(std::span<const RankFacts> ranks);

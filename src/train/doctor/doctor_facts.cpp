@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <thread>
@@ -14,11 +15,14 @@
 #include "build_info.h"
 #include "core/clock.h"
 #include "core/file.h"
+#include "core/gpu.h"
+#include "core/gpu_facts.h"
 #include "core/parallel.h"
 #include "data/token_file.h"
 #include "data/tokenizer.h"
 #include "dist/cpu_share.h"
 #include "dist/gather_text.h"
+#include "train/fp8_support.h"
 #include "train/layout.h"
 #include "train/machine.h"
 #include "train/run_model.h"
@@ -67,6 +71,15 @@ std::int64_t checkpoint_bytes(const ModelConfig& config) {
   std::int64_t elements = 0;
   for (const ParamSpec& spec : store.specs()) elements += spec.numel();
   return 3 * elements * size_of(DType::f32);
+}
+
+/// That are there while the newest is written.
+std::int64_t most_checkpoints(const RunConfig& config) {
+  const CheckpointConfig& its = config.checkpoint;
+  const std::int64_t lasting = its.keep_every > 0 && its.interval > 0
+                                   ? config.training.steps / std::lcm(its.keep_every, its.interval)
+                                   : 0;
+  return its.keep + 1 + lasting;
 }
 
 /// A file for other ranks to find, which does not stay.
@@ -141,13 +154,26 @@ void add_node_facts(RankFacts& facts, const World& world, const char* const* var
   facts.memory_available = available_memory();
 }
 
+void add_gpu_facts(RankFacts& facts, const RunConfig& config, const GpuOptions& options) {
+  facts.wants_gpu = config.training.device == Device::cuda;
+  facts.gpu_error = sentence_of([&] {
+    const auto gpu = open_gpu(config, options);
+    if (gpu == nullptr) return;
+    check_fp8(config.training.fp8, gpu->description());
+    const GpuFacts its = facts_of(*gpu);
+    facts.gpu = gpu->description();
+    facts.gpu_address = its.address;
+    facts.gpu_available = its.available;
+  });
+}
+
 void add_config_facts(RankFacts& facts, const RunConfig& config, const std::string& resolved,
                       int rank, int ranks) {
   facts.has_config = true;
   facts.config_hash = fmt::format("{:016x}", XXH3_64bits(resolved.data(), resolved.size()));
   if (config.training.threads > 0) facts.threads = static_cast<int>(config.training.threads);
   const CpuInfo cpu = detect_cpu();
-  facts.precision = name_of(compute_dtype(config.training.precision, cpu));
+  facts.precision = name_of(compute_dtype(config.training.precision, cpu, config.training.device));
   facts.layout_error = sentence_of([&] {
     const MeshShape shape = layout_of(config, ranks);
     facts.layout = fmt::format("{}, ZeRO stage {}", shape.to_string(),
@@ -155,7 +181,7 @@ void add_config_facts(RankFacts& facts, const RunConfig& config, const std::stri
     const StepPlan plan = plan_step(config, cpu, Mesh::place(shape, rank));
     facts.plan_bytes = static_cast<std::int64_t>(plan.total_bytes());
     facts.checkpoint_bytes = checkpoint_bytes(config.model);
-    facts.kept_bytes = facts.checkpoint_bytes * (config.checkpoint.keep + 1);
+    facts.kept_bytes = facts.checkpoint_bytes * most_checkpoints(config);
   });
   facts.data_error = sentence_of([&] { facts.data = describe_data(config); });
 }

@@ -10,6 +10,7 @@
 #include "dist/comm.h"
 #include "dist/world.h"
 #include "train/config.h"
+#include "train/rank_place.h"
 
 namespace hg {
 
@@ -30,6 +31,11 @@ struct RankFacts {
   std::int64_t memory_available = 0;
   std::map<std::string, std::string> device_variables;  // NCCL_..., CUDA_VISIBLE_DEVICES
 
+  // Its GPU, if the run is to compute on one.
+  bool wants_gpu = false;
+  std::string gpu_error, gpu, gpu_address;  // GpuStream::description(), GpuFacts::address
+  std::int64_t gpu_available = 0;           // of its memory
+
   // The config, if one was named.
   bool has_config = false;
   std::string config_error, config_hash, precision;
@@ -49,6 +55,8 @@ struct RankFacts {
     f("cpus", self.cpus), f("node_cpus", self.node_cpus), f("cpu_quota", self.cpu_quota);
     f("threads", self.threads), f("memory_available", self.memory_available);
     f("device_variables", self.device_variables);
+    f("wants_gpu", self.wants_gpu), f("gpu_error", self.gpu_error), f("gpu", self.gpu);
+    f("gpu_address", self.gpu_address), f("gpu_available", self.gpu_available);
     f("has_config", self.has_config), f("config_error", self.config_error);
     f("config_hash", self.config_hash), f("precision", self.precision);
     f("layout_error", self.layout_error), f("layout", self.layout);
@@ -62,6 +70,9 @@ struct RankFacts {
 /// Of this process and its node, in a world that was found in `variables`, which are "NAME=value"
 /// up to a null, as in environ.
 void add_node_facts(RankFacts& facts, const World& world, const char* const* variables);
+
+/// The GPU that a run with this config would compute on, if it would.
+void add_gpu_facts(RankFacts& facts, const RunConfig& config, const GpuOptions& options);
 
 /// Layout, plan and data of a config; `resolved` is what ranks compare.
 void add_config_facts(RankFacts& facts, const RunConfig& config, const std::string& resolved,

@@ -61,6 +61,24 @@ Finding judge_data(Ranks ranks) {
           (ranks.size() > 1 ? "the same on all ranks: " : "") + ranks.front().data};
 }
 
+Severity severity_of(double share) {
+  return share > 1 ? Severity::error : share > 0.9 ? Severity::warning : Severity::ok;
+}
+
+Finding judge_gpu_memory(Ranks ranks) {
+  const auto share = [](const RankFacts& one) {
+    return static_cast<double>(one.plan_bytes) /
+           static_cast<double>(std::max<std::int64_t>(1, one.gpu_available));
+  };
+  const auto tightest = std::ranges::max_element(ranks, {}, share);
+  return {severity_of(share(*tightest)), "gpu memory",
+          fmt::format("{} available on rank {}'s, of which a run takes {}, and CUDA, NCCL and "
+                      "graphs more{}",
+                      binary_size(tightest->gpu_available), tightest - ranks.begin(),
+                      binary_size(tightest->plan_bytes),
+                      ranks.size() > 1 ? "; the tightest of all" : "")};
+}
+
 /// What the ranks of a host need of its memory.
 struct NodeMemory {
   std::string host;
@@ -77,7 +95,7 @@ Finding judge_memory(Ranks ranks) {
     auto& node =
         nodes.try_emplace(one.host, NodeMemory{one.host, 0, one.memory_available, 0}).first->second;
     // A rank copies its part of a checkpoint before it writes it.
-    node.needed += one.plan_bytes + one.checkpoint_bytes / std::ssize(ranks);
+    node.needed += (one.wants_gpu ? 0 : one.plan_bytes) + one.checkpoint_bytes / std::ssize(ranks);
     node.available = std::min(node.available, one.memory_available);
     ++node.ranks;
   }
@@ -89,13 +107,32 @@ Finding judge_memory(Ranks ranks) {
       tightest.ranks == 1 ? "1 rank" : fmt::format("{} ranks", tightest.ranks),
       tightest.ranks == 1 ? "takes" : "take", binary_size(tightest.needed));
   if (nodes.size() > 1) text += fmt::format("; the tightest of {} nodes", nodes.size());
-  const Severity severity = tightest.share() > 1     ? Severity::error
-                            : tightest.share() > 0.9 ? Severity::warning
-                                                     : Severity::ok;
-  return {severity, "memory", text};
+  return {severity_of(tightest.share()), "memory", text};
 }
 
 }  // namespace
+
+std::vector<Finding> judge_gpus(Ranks ranks) {
+  if (std::ranges::none_of(ranks, &RankFacts::wants_gpu)) return {};
+  if (const auto errors = errors_of(ranks, &RankFacts::gpu_error); !errors.empty())
+    return {{Severity::error, "gpu", errors}};
+  Opinions places, kinds;
+  for (std::size_t r = 0; r < ranks.size(); ++r) {
+    places[fmt::format("GPU {} of {}", ranks[r].gpu_address, ranks[r].host)].push_back(
+        static_cast<int>(r));
+    kinds[ranks[r].gpu].push_back(static_cast<int>(r));
+  }
+  for (const auto& [place, who] : places) {
+    if (who.size() == 1) continue;
+    return {{Severity::error, "gpu",
+             fmt::format("{} all take {}: a rank needs a GPU of its own", rank_list(who), place)}};
+  }
+  std::vector<Finding> findings = {
+      {kinds.size() == 1 ? Severity::ok : Severity::warning, "gpu", list_opinions(kinds)}};
+  if (std::ranges::all_of(ranks, [](const RankFacts& one) { return one.plan_bytes > 0; }))
+    findings.push_back(judge_gpu_memory(ranks));
+  return findings;
+}
 
 std::vector<Finding> judge_config(Ranks ranks) {
   if (!ranks.front().has_config) return {};

@@ -131,6 +131,9 @@ std::string console_line(const MetricRow& row) {
   }
   if (const auto x = find(row, metric::kTokensPerSecond))
     line += fmt::format("  tps: {}", with_commas(*x));
+  if (const auto x = find(row, metric::kTotalTokensPerSecond);
+      x && x != find(row, metric::kTokensPerSecond))
+    line += fmt::format(" ({} of all)", with_commas(*x));
   if (const auto x = find(row, metric::kTflops)) line += fmt::format("  tflops: {:.2f}", *x);
   if (const auto x = find(row, metric::kMfu)) line += fmt::format("  mfu: {:.2f}%", *x);
   if (const auto x = find(row, metric::kGateMean)) line += fmt::format("  gate: {:.3f}", *x);

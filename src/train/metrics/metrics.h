@@ -14,8 +14,9 @@
 
 namespace hg {
 
-/// Names that more than one place needs; those of steps are torchtitan's, so that dashboards made
-/// for it fit.
+/// Names that more than one place needs; docs/metrics.md defines them. Those of steps are
+/// torchtitan's, and mean what they do there, so that dashboards made for it fit: speeds are of one
+/// device, which is a rank.
 namespace metric {
 inline constexpr char kLoss[] = "loss_metrics/global_avg_loss";
 inline constexpr char kMaxLoss[] = "loss_metrics/global_max_loss";
@@ -26,6 +27,7 @@ inline constexpr char kSkipped[] = "guard/update_skipped";  // 1, or not there
 inline constexpr char kMemoryGiB[] = "memory/max_reserved(GiB)";
 inline constexpr char kMemoryPercent[] = "memory/max_reserved(%)";
 inline constexpr char kTokensPerSecond[] = "throughput(tps)";
+inline constexpr char kTotalTokensPerSecond[] = "throughput/total(tps)";  // of all ranks
 inline constexpr char kTflops[] = "tflops";  // 10^12 model FLOPs per second
 inline constexpr char kMfu[] = "mfu(%)";     // model FLOPs, of what the hardware could do
 inline constexpr char kDataLoading[] = "time_metrics/data_loading(%)";
@@ -49,7 +51,7 @@ struct MetricRow {
   std::int64_t step = 0;    ///< optimizer steps done
   std::int64_t tokens = 0;  ///< tokens trained on until then
   double time = 0;          ///< seconds since 1970
-  std::string kind;         ///< "train", "val", "instruments", "spikes", "event" or "run"
+  std::string kind;         ///< "train", "val", "instruments", "spikes", "ranks", "event" or "run"
   std::vector<NamedValue> values = {};                          ///< names with '/' between groups
   std::vector<std::pair<std::string, std::string>> texts = {};  ///< what is no number
   std::vector<NamedHistogram> histograms = {};                  ///< for TensorBoard alone
@@ -123,6 +125,7 @@ class ConsoleSink : public MetricsSink {
 /// if there are none:
 ///   step: 22  loss: 2.91027  grad_norm: 0.5926  memory: 9.46GiB(64.99%)  tps: 7,094  tflops: 0.51
 ///   mfu: 0.16%
+/// With several ranks "tps: 7,094 (28,376 of all)".
 /// Rows of kind "val" start with "validate step:", those of kind "instruments" with "look step:"
 /// (mean gate score, first-token share, largest activation; of experts the busiest one's load, the
 /// load entropy and how many are dead).

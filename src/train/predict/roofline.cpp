@@ -2,7 +2,11 @@
 
 #include <algorithm>
 
+#include "dist/collectives.h"
+#include "ops/attention.h"
 #include "ops/fp8.h"
+#include "ops/grouped_linear.h"
+#include "ops/linear.h"
 #include "train/fp8_support.h"
 
 namespace hg {
@@ -10,15 +14,20 @@ namespace {
 
 constexpr std::string_view kFp8 = Fp8Product::name;
 
-/// Whether tensor cores do it, in the model's precision.
-bool is_product(std::string_view op) {
-  return op.starts_with("linear_") || op.starts_with("grouped_linear_") ||
-         op.starts_with("attention_");
-}
+/// What tensor cores do, in the model's precision.
+constexpr std::string_view kProducts[] = {
+    LinearForward::name,        LinearBackwardInput::name,        LinearBackwardWeight::name,
+    GroupedLinearForward::name, GroupedLinearBackwardInput::name, GroupedLinearBackwardWeight::name,
+    AttentionForward::name,     AttentionBackward::name};
+/// What ranks do together: bytes are those that a rank sends.
+constexpr std::string_view kCollectives[] = {AllReduce::name, ReduceScatter::name, AllGather::name,
+                                             AllToAll::name};
 
-/// Whether ranks do it together; then its bytes are those that a rank sends.
+bool is_product(std::string_view op) {
+  return std::ranges::find(kProducts, op) != std::end(kProducts);
+}
 bool is_collective(std::string_view op) {
-  return op == "all_reduce" || op == "reduce_scatter" || op == "all_gather" || op == "all_to_all";
+  return std::ranges::find(kCollectives, op) != std::end(kCollectives);
 }
 
 struct Speeds {
@@ -35,40 +44,46 @@ OpPrediction predict(std::string_view name, const Trace::Entry& op, double times
                  (name == kFp8       ? speeds.fp8
                   : is_product(name) ? speeds.product
                                      : speeds.flops);
-  if (is_collective(name)) {
+  const bool exchange = is_collective(name);
+  if (exchange) {
     bytes = times * op.cost.bytes / link;
     flops = 0;
   }
-  result.by_memory = bytes >= flops;
+  result.bound = exchange ? "links" : bytes >= flops ? "memory" : "products";
   result.seconds = std::max({bytes, flops, calls * least});
   return result;
 }
 
-/// Bytes that a rank sends in a step for gradients, and for weights that others updated.
-double exchanged_bytes(const RunConfig& config, const StepPlan& plan, const MeshShape& shape,
-                       double micro_batches) {
-  const double n = shape.data * shape.context;
-  const auto of = [&](const char* name) {
-    double sum = 0;
-    for (const auto& part : plan.memory)
-      if (part.name == name) sum += static_cast<double>(part.bytes);
-    return sum;
-  };
-  // Elements of this rank's parameters, however ranks share them.
-  const int stage = static_cast<int>(config.parallelism.zero_stage);
-  const double elements = of("adam m") / sizeof(float) * (stage >= 1 ? n : 1);
-  const double part = (n - 1) / n, weight = 2 * part * elements;
-  const double gradient = static_cast<double>(sizeof(float)) * part * elements;
+/// Elements of a rank's parameters, however ranks share their state.
+struct RankElements {
+  std::int64_t experts = 0, others = 0;
+};
+
+RankElements elements_of(const ModelConfig& config, const MeshShape& shape, int rank) {
+  ParamStore store(Mesh::place(shape, rank));
+  const Transformer model(config, store);
+  RankElements elements;
+  for (const ParamSpec& spec : store.specs())
+    (spec.split == Split::experts ? elements.experts : elements.others) += spec.numel();
+  return elements;
+}
+
+/// Bytes that a rank sends in a step for the gradients of so many elements, which `ranks` hold
+/// alike, and for weights that others updated.
+double exchanged_bytes(ZeroStage stage, std::int64_t elements, int ranks, double micro_batches) {
+  const double part = (ranks - 1.0) / ranks * static_cast<double>(elements);
+  const double gradient = sizeof(float) * part, weight = 2 * part;
   switch (stage) {
-    case 0:
+    case ZeroStage::none:
       return 2 * gradient;
-    case 1:
+    case ZeroStage::optimizer:
       return gradient + weight;
-    case 2:
+    case ZeroStage::gradients:
       return micro_batches * gradient + weight;
-    default:  // weights come together for forward and for backward
+    case ZeroStage::weights:  // which come together for forward and for backward
       return micro_batches * (gradient + 2 * weight);
   }
+  return 0;
 }
 
 }  // namespace
@@ -81,7 +96,7 @@ double light_seconds(std::string_view op, const Cost& cost, const GpuSpecs& gpu,
 }
 
 StepPrediction predict_step(const RunConfig& config, const StepPlan& plan, const MeshShape& shape,
-                            const GpuSpecs& gpu, double flops_per_token,
+                            int rank, const GpuSpecs& gpu, double flops_per_token,
                             const RooflineAssumptions& assumed) {
   check_fp8(config.training.fp8, gpu.architecture, std::string(gpu.name));
   const double precision =
@@ -112,8 +127,12 @@ StepPrediction predict_step(const RunConfig& config, const StepPlan& plan, const
   result.compute = passes + update;
   result.waiting = passes * (shape.pipeline - 1) / (shape.chunks * micro_batches);
   const bool one_node = shape.size() <= gpu.in_node;
-  result.exchange = exchanged_bytes(config, plan, shape, micro_batches) /
-                    (one_node ? speeds.inner : speeds.outer);
+  const ZeroStage stage = zero_stage(config);
+  const RankElements held = elements_of(config.model, shape, rank);
+  const double bytes =
+      exchanged_bytes(stage, held.others, shape.data * shape.context, micro_batches) +
+      exchanged_bytes(stage, held.experts, shape.stage_size() / shape.expert, micro_batches);
+  result.exchange = bytes / (one_node ? speeds.inner : speeds.outer);
   // ZeRO 0 to 2 exchange beside the backward of the last micro-batch, or of each; 3 beside all.
   const double beside = config.parallelism.zero_stage >= 2 ? passes : passes / micro_batches;
   result.exposed = std::max(0.0, result.exchange - beside * 2 / 3);

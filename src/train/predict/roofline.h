@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "dist/mesh.h"
@@ -24,9 +25,9 @@ double light_seconds(std::string_view op, const Cost& cost, const GpuSpecs& gpu,
 
 struct OpPrediction {
   std::string name;
-  std::int64_t calls = 0;  // of a step
-  double seconds = 0;      // of a step
-  bool by_memory = false;  // what bounds it: bytes; else FLOPs
+  std::int64_t calls = 0;       // of a step
+  double seconds = 0;           // of a step
+  std::string_view bound = {};  // what bounds it: "products", "memory" or "links"
 };
 
 struct StepPrediction {
@@ -40,9 +41,9 @@ struct StepPrediction {
   double tokens_per_second = 0;   // of one GPU
 };
 
-/// `plan` is of one rank of the mesh, for a GPU. `flops_per_token` as model_flops_per_token.
+/// `plan` is of this rank of the mesh, for a GPU. `flops_per_token` as model_flops_per_token.
 StepPrediction predict_step(const RunConfig& config, const StepPlan& plan, const MeshShape& shape,
-                            const GpuSpecs& gpu, double flops_per_token,
+                            int rank, const GpuSpecs& gpu, double flops_per_token,
                             const RooflineAssumptions& assumed = {});
 
 }  // namespace hg

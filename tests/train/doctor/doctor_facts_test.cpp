@@ -89,6 +89,21 @@ TEST_F(DoctorConfigFacts, OfARunThatFits) {
   EXPECT_GT(one.plan_bytes, one.checkpoint_bytes);
 }
 
+TEST_F(DoctorConfigFacts, CheckpointsThatStayCount) {
+  config.training.steps = 100;
+  config.checkpoint.keep = 2;
+  config.checkpoint.interval = 6;
+  config.checkpoint.keep_every = 8;
+  const RankFacts one = facts(1);
+  EXPECT_EQ(one.kept_bytes, (3 + 100 / 24) * one.checkpoint_bytes) << "steps 24, 48, 72 and 96";
+}
+
+TEST_F(DoctorConfigFacts, OnAGpuThePrecisionIsTheGpus) {
+  config.training.device = Device::cuda;
+  config.training.precision = Precision::automatic;
+  EXPECT_EQ(facts(1).precision, "bf16");
+}
+
 TEST_F(DoctorConfigFacts, OfOneThatDoesNot) {
   config.parallelism.tensor = 4;
   config.data.train = (folder / "none").string();

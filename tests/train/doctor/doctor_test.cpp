@@ -169,8 +169,10 @@ TEST(Doctor, DevicesThatAreNotAsManyAsRanks) {
   const auto devices = [&] { return find(judge_nodes(ranks), "devices"); };
   for (RankFacts& one : ranks) one.device_variables = {{"CUDA_VISIBLE_DEVICES", "0,1"}};
   expect(devices(), Severity::ok, "CUDA_VISIBLE_DEVICES=0,1 on all ranks");
-  ranks[1].device_variables = {{"CUDA_VISIBLE_DEVICES", "0"}};
-  expect(devices(), Severity::warning, "rank 1 sees 1 device, but its node has 2 ranks");
+  ranks[1].device_variables = {{"CUDA_VISIBLE_DEVICES", "0,1,2"}};
+  expect(devices(), Severity::warning, "rank 1 sees 3 devices, but its node has 2 ranks");
+  for (RankFacts& one : ranks) one.device_variables = {{"CUDA_VISIBLE_DEVICES", "0"}};
+  expect(devices(), Severity::ok, "CUDA_VISIBLE_DEVICES=0 on all ranks");
   ranks[0].device_variables = {{"NCCL_DEBUG", "INFO"}};
   ranks[1].device_variables = {};
   expect(devices(), Severity::warning, "NCCL_DEBUG=INFO on rank 0; not set on rank 1");
@@ -179,6 +181,34 @@ TEST(Doctor, DevicesThatAreNotAsManyAsRanks) {
   EXPECT_EQ(visible_devices("GPU-1a,GPU-2b,3"), 3);
   EXPECT_EQ(visible_devices("0,-1,2"), 1);
   EXPECT_EQ(visible_devices("NoDevFiles"), 0);
+}
+
+TEST(Doctor, GpusAreOpenedAndTheirMemoryCounts) {
+  auto ranks = healthy(4);
+  EXPECT_THAT(judge_gpus(ranks), IsEmpty()) << "on CPUs";
+  for (std::size_t r = 0; r < ranks.size(); ++r) {
+    ranks[r].wants_gpu = true;
+    ranks[r].gpu = "NVIDIA H100, sm_90";
+    ranks[r].gpu_address = r % 2 == 0 ? "0000:01:00.0" : "0000:02:00.0";
+    ranks[r].gpu_available = 16 * kGi;
+    ranks[r].plan_bytes = 12 * kGi;
+    ranks[r].checkpoint_bytes = 8 * kGi;
+  }
+  expect(find(judge_gpus(ranks), "gpu"), Severity::ok, "NVIDIA H100, sm_90 on all ranks");
+  expect(find(judge_gpus(ranks), "gpu memory"), Severity::ok,
+         "16 GiB available on rank 0's, of which a run takes 12 GiB");
+  expect(find(judge_config(ranks), "memory"), Severity::ok, "of which 2 ranks take 4.0 GiB");
+  ranks[2].gpu_available = 13 * kGi;
+  expect(find(judge_gpus(ranks), "gpu memory"), Severity::warning, "13 GiB available on rank 2's");
+  ranks[2].gpu_available = 11 * kGi;
+  expect(find(judge_gpus(ranks), "gpu memory"), Severity::error, "11 GiB available on rank 2's");
+  ranks[3].gpu = "NVIDIA A100, sm_80";
+  expect(find(judge_gpus(ranks), "gpu"), Severity::warning, "NVIDIA A100, sm_80 on rank 3");
+  ranks[3].gpu_address = ranks[2].gpu_address;
+  expect(find(judge_gpus(ranks), "gpu"), Severity::error,
+         "ranks 2-3 all take GPU 0000:01:00.0 of gpu02");
+  ranks[1].gpu_error = "there is no GPU";
+  expect(find(judge_gpus(ranks), "gpu"), Severity::error, "rank 1: there is no GPU");
 }
 
 TEST(Doctor, ClocksAreComparedWithTheirUncertainty) {

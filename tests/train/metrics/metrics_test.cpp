@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "core/check.h"
+#include "core/file.h"
+#include "support/paths.h"
 #include "support/temp_folder.h"
 
 namespace hg::test {
@@ -122,6 +125,18 @@ TEST(JsonLines, ADamagedRowIsAnErrorThatNamesItsLine) {
   }
 }
 
+TEST(Metrics, TheirDocumentationDefinesEveryName) {
+  const std::string header = read_file(source_path("src/train/metrics/metrics.h"));
+  const std::string defined = read_file(source_path("docs/metrics.md"));
+  const std::regex constant("char k\\w+\\[\\] = \"([^\"]+)\";");
+  int names = 0;
+  for (std::sregex_iterator at(header.begin(), header.end(), constant), end; at != end; ++at) {
+    ++names;
+    EXPECT_NE(defined.find("`" + at->str(1) + "`"), std::string::npos) << at->str(1);
+  }
+  EXPECT_GE(names, 25);
+}
+
 TEST(Console, TheLineIsTorchtitans) {
   MetricRow row{.step = 22,
                 .kind = "train",
@@ -138,6 +153,10 @@ TEST(Console, TheLineIsTorchtitans) {
       "mfu: 0.16%");
   row.values.emplace_back(metric::kMemoryPercent, 64.991);
   EXPECT_NE(console_line(row).find("memory: 9.46GiB(64.99%)  tps"), std::string::npos);
+  row.values.emplace_back(metric::kTotalTokensPerSecond, 7093.6);
+  EXPECT_EQ(console_line(row).find("of all"), std::string::npos) << "of one rank";
+  row.values.back().second = 28374.4;
+  EXPECT_NE(console_line(row).find("tps: 7,094 (28,374 of all)  tflops"), std::string::npos);
 }
 
 TEST(Console, ALookSaysWhatTheGateDoes) {
