@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/clock.h"
+#include "core/median.h"
 #include "ops/linear.h"
 #include "train/bench/bench_steps.h"
 #include "train/machine.h"
