@@ -1,11 +1,15 @@
-// The report in docs/results says what its sweep has measured, and opens.
+// The report and the page in docs/results say what their sweep has measured, and the report opens.
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "support/browser.h"
 #include "support/paths.h"
 #include "support/xml.h"
+#include "train/report/statistics.h"
+#include "train/report/sweep_file.h"
 
 namespace hg::test {
 namespace {
@@ -40,6 +44,67 @@ TEST(CommittedReport, HasTheNumbersOfItsSweep) {
     EXPECT_THAT(page,
                 HasSubstr(fmt::format(">{:.4f}<", variant["best_validation_loss"].get<double>())));
   }
+}
+
+class CommittedPage : public testing::Test {
+ protected:
+  /// What the report makes of the variant's seeds.
+  const SweepVariant& variant(const char* name) const {
+    return *std::ranges::find(sweep.variants, name, &SweepVariant::name);
+  }
+  Difference to_baseline(const char* name) const {
+    return compare(spread_of(variant(name).sensitivity_of_seeds),
+                   spread_of(variant("baseline").sensitivity_of_seeds));
+  }
+
+  const std::string page = read_file(source_path("docs/results/lr-tiny.md"));
+  const SweepFile sweep = read_sweep_file(source_path("docs/results/lr-tiny"));
+};
+
+TEST_F(CommittedPage, HasTheLossOfEachSeed) {
+  for (const double lr : variant("baseline").grid) {
+    std::string row = fmt::format("| {:g} |", lr);
+    for (const SweepVariant& of : sweep.variants) {
+      std::vector<std::string> losses;
+      for (const ReportedPoint& point : sweep.points) {
+        if (point.variant == of.name && point.lr == lr && point.final_validation_loss)
+          losses.push_back(fmt::format("{:.4f}", *point.final_validation_loss));
+      }
+      row += fmt::format(" {} |",
+                         losses.empty() ? "diverged" : fmt::format("{}", fmt::join(losses, ", ")));
+    }
+    EXPECT_THAT(page, HasSubstr(row));
+  }
+}
+
+TEST_F(CommittedPage, HasTheSensitivityOfEachSeed) {
+  ASSERT_EQ(sweep.variants.size(), 3u);
+  for (const SweepVariant& of : sweep.variants) {
+    ASSERT_EQ(of.grid.size(), 8u);
+    const Spread seeds = spread_of(of.sensitivity_of_seeds);
+    EXPECT_THAT(
+        page, HasSubstr(fmt::format(
+                  "| {} | {:g} | {:.4f} | {:g} | {:.4f} | {:.4f} | {:.4f} ± {:.4f} |", of.name,
+                  *of.best_lr, *of.best_validation_loss, *of.largest_stable_lr, *of.lr_sensitivity,
+                  fmt::join(of.sensitivity_of_seeds, ", "), seeds.mean, seeds.standard_error)));
+  }
+}
+
+TEST_F(CommittedPage, SaysOfSensitivitiesWhatTheTestSays) {
+  const Difference headwise = to_baseline("headwise"), elementwise = to_baseline("elementwise");
+  for (std::size_t seed = 0; seed < 2; ++seed) {
+    for (const char* other : {"baseline", "elementwise"})
+      EXPECT_GT(variant("headwise").sensitivity_of_seeds.at(seed),
+                variant(other).sensitivity_of_seeds.at(seed));
+    EXPECT_LT(*variant("baseline").lr_sensitivity,
+              variant("baseline").sensitivity_of_seeds.at(seed));
+  }
+  EXPECT_EQ(headwise.verdict, Difference::Verdict::not_distinguishable);
+  EXPECT_THAT(page, HasSubstr(fmt::format("{:.4f} above the baseline's", headwise.value)));
+  EXPECT_THAT(page, HasSubstr(fmt::format("less than the {:.4f} that may be", headwise.limit)));
+  EXPECT_EQ(elementwise.verdict, Difference::Verdict::not_distinguishable);
+  EXPECT_THAT(page, HasSubstr(fmt::format("{:.4f} below, of {:.4f} that may be chance",
+                                          -elementwise.value, elementwise.limit)));
 }
 
 TEST(CommittedReport, OpensInABrowser) {

@@ -54,7 +54,7 @@ void report(const ReportCommand& command) {
   write_file(file, html_page(made));
   if (!command.format.empty()) return;
   for (const std::string& finding : made.sections.front().findings) fmt::print("{}\n", finding);
-  fmt::print("{} runs: {}\n", made.runs.size(), file);
+  fmt::print("{} run{}: {}\n", made.runs.size(), made.runs.size() == 1 ? "" : "s", file);
 }
 
 }  // namespace

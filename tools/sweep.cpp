@@ -1,9 +1,11 @@
 // headgate sweep: many runs from one file, and what they say of learning rates.
 #include <cstdlib>
+#include <optional>
 #include <string>
 
 #include "commands.h"
 #include "core/file.h"
+#include "core/log.h"
 #include "train/stop_signals.h"
 #include "train/sweep/job_files.h"
 #include "train/sweep/run_sweep.h"
@@ -13,7 +15,7 @@ namespace {
 
 struct SweepCommand {
   std::string file, slurm, kubernetes;
-  std::int64_t jobs = 0, point = -1;
+  std::optional<std::int64_t> jobs, point;
   bool list = false, collect = false;
 };
 
@@ -30,9 +32,10 @@ void print_outcome(const Sweep& sweep, const SweepResults& results) {
     diverged += result.status == PointStatus::diverged ? 1 : 0;
     left += result.ended() ? 0 : 1;
   }
-  fmt::print("\n{}\n{} runs: {} diverged, {} failed, {} not done\nresults      {}, sweep.csv\n",
-             variants_text(summarize_variants(sweep, results)), results.size(), diverged, failed,
-             left, (sweep.folder / "sweep.json").string());
+  fmt::print("\n{}\n{} run{}: {} diverged, {} failed, {} not done\nresults      {}, sweep.csv\n",
+             variants_text(summarize_variants(sweep, results)), results.size(),
+             results.size() == 1 ? "" : "s", diverged, failed, left,
+             (sweep.folder / "sweep.json").string());
   HG_CHECK(failed == 0, "{} of {} runs failed; their logs are in {}", failed, results.size(),
            (sweep.folder / "logs").string());
 }
@@ -40,6 +43,7 @@ void print_outcome(const Sweep& sweep, const SweepResults& results) {
 void sweep(const SweepCommand& command) {
   const Sweep sweep = load_sweep(command.file);
   check_folder(sweep);
+  if (const std::string warning = warning_about(sweep); !warning.empty()) log_warn("{}", warning);
   if (command.list) return print_points(sweep);
   if (!command.slurm.empty()) write_file(command.slurm, slurm_script(sweep));
   if (!command.kubernetes.empty()) write_file(command.kubernetes, kubernetes_job(sweep));
@@ -52,12 +56,12 @@ void sweep(const SweepCommand& command) {
   ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);  // runs beside each other share cores
   const StopSignals signals;
   SweepOptions options{.program = "/proc/self/exe",
-                       .jobs = command.jobs > 0 ? command.jobs : sweep.config.jobs,
+                       .jobs = command.jobs.value_or(sweep.config.jobs),
                        .console = stderr,
                        .stop = [&] { return signals.received() != 0; }};
   options.program = std::filesystem::read_symlink(options.program);
-  if (command.point < 0) return print_outcome(sweep, run_sweep(sweep, options));
-  const auto index = static_cast<std::size_t>(command.point);
+  if (!command.point) return print_outcome(sweep, run_sweep(sweep, options));
+  const auto index = static_cast<std::size_t>(*command.point);
   HG_CHECK(index < sweep.points.size(), "--point {}: {} has points 0 to {}", index, command.file,
            sweep.points.size() - 1);
   options.only = index;
@@ -71,9 +75,11 @@ void add_sweep(CLI::App& app) {
   auto* command = app.add_subcommand("sweep", "Train many runs from one file and compare them");
   const auto options = std::make_shared<SweepCommand>();
   command->add_option("file", options->file, "YAML sweep file")->required();
-  command->add_option("--jobs", options->jobs, "Runs at a time; default: the file's");
+  command->add_option("--jobs", options->jobs, "Runs at a time; default: the file's")
+      ->check(CLI::PositiveNumber);
   command->add_flag("--list", options->list, "Only check the file and list its runs");
-  command->add_option("--point", options->point, "Run this one only, counted from 0");
+  command->add_option("--point", options->point, "Run this one only, counted from 0")
+      ->check(CLI::NonNegativeNumber);
   command->add_flag("--collect", options->collect, "Only write sweep.json of runs that have ended");
   command->add_option("--slurm", options->slurm, "Only write a Slurm script with a task per run");
   command->add_option("--kubernetes", options->kubernetes,

@@ -119,6 +119,40 @@ TEST_F(SweepCliTest, RefusesAnUnknownKeyBeforeTheFirstRun) {
   EXPECT_FALSE(fs::exists(folder / "bad"));
 }
 
+TEST_F(SweepCliTest, RunsAtATimeHaveGpusOfTheirOwn) {
+  // In place of training: says which GPUs it was given, while the other run is there too.
+  const std::string lines =
+      "launcher: [sh, -c, 'echo \"gpus $CUDA_VISIBLE_DEVICES\"; sleep 1; exit 1']\n"
+      "set: {training.device: cuda}\naxes: [{key: training.seed, values: [1, 2, 3]}]\n";
+  const std::string sweep = "CUDA_VISIBLE_DEVICES=3,5,8,9,7 " + kHeadgate + " sweep ";
+  const Finished unknown = finish(sweep + write("gpus", lines));
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_THAT(unknown.output, HasSubstr("but ranks is not set"));
+  const Finished many = finish(sweep + write("gpus", "ranks: 2\njobs: 3\n" + lines));
+  EXPECT_THAT(many.output, HasSubstr("need 6 GPUs, there are 5 (3,5,8,9,7)"));
+  finish(sweep + write("gpus", "ranks: 2\njobs: 2\n" + lines));
+  const auto log = [&](int seed) { return text(fmt::format("gpus/logs/seed{}.log", seed)); };
+  EXPECT_THAT(log(1), testing::StartsWith("gpus 3,5\n"));
+  EXPECT_THAT(log(2), testing::StartsWith("gpus 8,9\n"));
+  EXPECT_THAT(log(3), testing::AnyOf("gpus 3,5\n", "gpus 8,9\n"));
+}
+
+TEST_F(SweepCliTest, RefusesAPointBelowZero) {
+  const std::string file = write("one", "axes: [{key: training.seed, values: [1]}]\n");
+  const Finished result = finish(kHeadgate + " sweep " + file + " --point -1");
+  EXPECT_NE(result.exit_code, 0);
+  EXPECT_THAT(result.output, HasSubstr("--point"));
+  EXPECT_FALSE(fs::exists(folder / "one"));
+}
+
+TEST_F(SweepCliTest, SaysAtTheStartThatNothingIsValidated) {
+  config.data.validation.clear();
+  const std::string file = write("blind", "axes: [{key: training.seed, values: [1, 2]}]\n");
+  const Finished listed = finish(kHeadgate + " sweep " + file + " --list");
+  EXPECT_EQ(listed.exit_code, 0);
+  EXPECT_THAT(listed.output, HasSubstr("2 of 2 runs have no data.validation"));
+}
+
 TEST_F(SweepCliTest, StopsWhenAskedAndContinues) {
   config.training.steps = 1000000;
   const std::string file = write("stopped", "axes: [{key: training.seed, values: [1]}]");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/median.h"
 #include "train/bench/bench_steps.h"
 #include "train/machine.h"
 #include "train/predict/gemm_ceiling.h"

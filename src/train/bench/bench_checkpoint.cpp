@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/file.h"
+#include "core/median.h"
 #include "train/bench/bench_steps.h"
 #include "train/checkpoint/checkpoint.h"
 #include "train/checkpoint/writer.h"
@@ -89,7 +90,7 @@ CheckpointTiming bench_checkpoint(const RunConfig& config, const CpuInfo& cpu,
     save();
     while (!writer.finished()) during.push_back(steps.next(nullptr));
     alone.push_back(median(before));
-    overlaps.push_back(median(during) / alone.back());
+    if (!during.empty()) overlaps.push_back(median(during) / alone.back());
     timing.overlapped += std::ssize(during);
   }
   fs::remove_all(folder);

@@ -37,11 +37,6 @@ HostBatch random_batch(const RunConfig& config, std::uint64_t index) {
 
 }  // namespace
 
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
-
 BenchSteps::BenchSteps(const RunConfig& config, const CpuInfo& cpu, const StepPlan& plan,
                        const std::shared_ptr<GpuStream>& gpu)
     : config_(config),

@@ -10,9 +10,6 @@
 
 namespace hg {
 
-/// The middle value; of an even number, the upper one of the two.
-double median(std::vector<double> values);
-
 /// A model that steps through the same few batches again and again.
 class BenchSteps {
  public:

@@ -1,6 +1,8 @@
 // Where a run goes back to, and what it says where it stops instead.
 #include "train/guard/rewind.h"
 
+#include <cmath>
+
 #include "train/checkpoint/checkpoint_folder.h"
 
 namespace hg {
@@ -14,12 +16,17 @@ std::filesystem::path choose_checkpoint(const Mesh& mesh, const std::filesystem:
 }
 
 std::string describe(const StepResult& result) {
+  // The sign that a NaN may have means nothing.
+  const auto number = [](double value) {
+    return std::isnan(value) ? "nan" : fmt::format("{}", value);
+  };
   const Verdict& verdict = result.verdict;
   const std::string what =
       verdict.bad == BadStep::spike
           ? fmt::format("a spike, z = {:.1f} above the median {:.4f}", verdict.z, verdict.median)
           : "not finite";
-  return fmt::format("loss {}, gradient norm {}: {}", result.loss, result.grad_norm, what);
+  return fmt::format("loss {}, gradient norm {}: {}", number(result.loss), number(result.grad_norm),
+                     what);
 }
 
 std::string stop_sentence(const RunConfig& config, const StepResult& result) {

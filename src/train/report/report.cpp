@@ -39,7 +39,9 @@ Report make_report(ReportSources sources, const ReportOptions& options) {
     report.problems.push_back(std::move(problem));
   report.grouping = group_runs(runs, options.baseline);
 
-  const SectionInput input{runs, report.grouping, sources.sweeps};
+  std::vector<RunNumbers> numbers;
+  for (const ReportRun& run : runs) numbers.push_back(numbers_of(run));
+  const SectionInput input{runs, numbers, report.grouping, sources.sweeps};
   if (options.attention_maps) draw_attention_maps(input, runs, options);
   for (std::size_t r = 0; r < runs.size(); ++r) {
     report.runs.push_back({runs[r].name, report.grouping.group_of[r]});

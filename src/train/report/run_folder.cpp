@@ -4,8 +4,7 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cmath>
+#include <limits>
 
 #include "core/check.h"
 #include "core/file.h"
@@ -32,8 +31,9 @@ void flatten(const YAML::Node& node, const std::string& path,
   }
 }
 
-/// The newest look that was written whole; instruments of older steps are not needed.
-nlohmann::json newest_look(const fs::path& file) {
+/// The last line that was written whole; null if there is none, or no such file.
+nlohmann::json last_object(const fs::path& file) {
+  if (!fs::exists(file)) return {};
   const std::string text = read_file(file);
   std::string_view rest = text;
   while (!rest.empty()) {
@@ -41,8 +41,8 @@ nlohmann::json newest_look(const fs::path& file) {
     if (end == std::string_view::npos) break;
     rest = rest.substr(0, end + 1);
     const std::size_t begin = rest.rfind('\n') + 1;  // npos + 1 is 0
-    auto look = nlohmann::json::parse(rest.substr(begin), nullptr, /*allow_exceptions=*/false);
-    if (look.is_object()) return look;
+    auto object = nlohmann::json::parse(rest.substr(begin), nullptr, /*allow_exceptions=*/false);
+    if (object.is_object()) return object;
     const bool half = rest.end() == std::string_view(text).end();
     HG_CHECK(half, "{}: its last line is not a JSON object", file.string());
     rest = rest.substr(0, begin);
@@ -50,14 +50,15 @@ nlohmann::json newest_look(const fs::path& file) {
   return {};
 }
 
-ReportRun::Status status_of(const ReportRun& run) {
-  const Series& loss = run.of(metric::kLoss);
-  if (!std::isfinite(loss.values.back())) return ReportRun::Status::diverged;
-  const std::string wanted = run.setting("training.steps");
-  double steps = 0;
-  const auto read = std::from_chars(wanted.data(), wanted.data() + wanted.size(), steps);
-  if (read.ec != std::errc()) return ReportRun::Status::unknown;
-  return loss.steps.back() < steps ? ReportRun::Status::unfinished : ReportRun::Status::finished;
+/// Whether the guard stopped the run, by the last line about a bad step.
+std::optional<GuardStop> guard_stop(const fs::path& file) {
+  const nlohmann::json json = last_object(file);
+  if (json.is_null()) return std::nullopt;
+  const std::string name = file.string();
+  const JsonView event(name, json);
+  if (event["action"].string() != "stop") return std::nullopt;
+  constexpr std::int64_t kMostSteps = std::numeric_limits<std::int64_t>::max();
+  return GuardStop{.step = event["step"].integer(1, kMostSteps), .kind = event["kind"].string()};
 }
 
 }  // namespace
@@ -81,7 +82,8 @@ bool is_drawn(std::string_view name) {
       metric::kClipRate,    metric::kStepSeconds,     metric::kFirstToken,
       metric::kMaxLogit,    metric::kGateMean,        metric::kGateBelow01,
       metric::kMAct,        metric::kMaxActivation,   metric::kMaxLoad,
-      metric::kLoadEntropy, metric::kDeadExperts,     metric::kTokens};
+      metric::kLoadEntropy, metric::kDeadExperts,     metric::kTokens,
+      kValidationTargets};
   constexpr std::string_view kPrefixes[] = {
       "attention/first_token/layers.", "gate/mean/layers.", "attention/max_logit/layers.",
       "activation/max/layers.",        "weight_norm/gate/", "parameters/"};
@@ -117,8 +119,10 @@ ReportRun read_run_folder(const fs::path& folder) {
         "metrics.jsonl:{} is half a line, left by a crash: passed over", *metrics.unfinished));
   run.series = std::move(metrics.series);
   run.events = std::move(metrics.events);
-  HG_CHECK(!run.of(metric::kLoss).empty(), "{}: no training step in it yet",
-           (folder / "metrics.jsonl").string());
+  run.guard_stop = guard_stop(folder / "events.jsonl");
+  HG_CHECK(!run.of(metric::kLoss).empty(), "{}: no training step in it{}",
+           (folder / "metrics.jsonl").string(),
+           run.guard_stop ? ": the guard stopped it before the first was done" : " yet");
   constexpr std::string_view kParameters = "parameters/";
   std::erase_if(run.series, [&](const auto& entry) {
     if (!entry.first.starts_with(kParameters)) return false;
@@ -133,11 +137,13 @@ ReportRun read_run_folder(const fs::path& folder) {
   }
   if (const fs::path file = folder / "machine.json"; fs::exists(file))
     run.machine = parse_json(read_file(file), file.string());
-  if (const fs::path file = folder / "instruments.jsonl"; fs::exists(file))
-    run.look = newest_look(file);
+  run.look = last_object(folder / "instruments.jsonl");  // those of older steps are not needed
   if (const fs::path file = folder / "attention_maps.svg"; fs::exists(file))
     run.attention_maps = read_file(file);
   run.status = status_of(run);
+  if (run.guard_stop && run.status == ReportRun::Status::diverged)
+    run.remarks.push_back(fmt::format("the guard stopped it at step {}: {}", run.guard_stop->step,
+                                      run.guard_stop->kind == "spike" ? "a spike" : "not finite"));
   judge_spikes(run);
   return run;
 }

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "train/metrics/metrics.h"
+#include "train/report/table.h"
 
 namespace hg {
 namespace {
@@ -13,19 +14,28 @@ double share_of(const Share& share, double scale) {
   return share.values > 0 ? share.per(scale) : kNotKnown;
 }
 
-}  // namespace
+/// What was validated behind the first step: the loss before it says nothing of the training.
+Series behind_start(const Series& validation) {
+  Series behind;
+  for (std::size_t i = 0; i < validation.size(); ++i) {
+    if (validation.steps[i] > 0) behind.add(validation.steps[i], validation.values[i]);
+  }
+  return behind;
+}
 
-double training_loss(const ReportRun& run) { return mean_of_last(run.of(metric::kLoss), kSteps); }
+}  // namespace
 
 RunNumbers numbers_of(const ReportRun& run) {
   const Series& loss = run.of(metric::kLoss);
   const Series& validation = run.of(metric::kValidationLoss);
   const Series& seconds = run.of(metric::kStepSeconds);
+  const Series behind = behind_start(validation);
   RunNumbers numbers{.steps = loss.empty() ? kNotKnown : loss.steps.back(),
                      .tokens = last_of(run.of(metric::kTokens)),
-                     .validation_loss = last_of(validation),
-                     .best_validation_loss = least_of(validation),
-                     .training_loss = training_loss(run),
+                     .validation_loss = last_of(behind),
+                     .best_validation_loss = least_of(behind),
+                     .validation_targets = last_of(run.of(kValidationTargets)),
+                     .training_loss = mean_of_last(loss, kSteps),
                      .spike_score_olmo2 = share_of(run.spike_scores.olmo2, 100),
                      .spike_score_core = share_of(run.spike_scores.core, 100),
                      .spikes_median201 = share_of(run.spike_scores.median201, 1e4),
@@ -56,11 +66,12 @@ std::span<const RunNumber> run_numbers() {
   using R = RunNumbers;
   static constexpr RunNumber kNumbers[] = {
       {"steps", "steps", "{:.0f}", &R::steps},
-      {"tokens", "tokens", "", &R::tokens},
-      {"parameters", "parameters", "", &R::parameters},
+      {"tokens", "tokens", kCounts, &R::tokens},
+      {"parameters", "parameters", kCounts, &R::parameters},
       {"initial_validation_loss", "loss before step 1", "{:.4f}", &R::initial_validation_loss},
       {"validation_loss", "validation loss", "{:.4f}", &R::validation_loss},
       {"best_validation_loss", "lowest validation loss", "{:.4f}", &R::best_validation_loss},
+      {"validation_targets", "validation targets", kCounts, &R::validation_targets},
       {"training_loss", "training loss", "{:.4f}", &R::training_loss},
       {"spike_events", "spikes", "{:.4g}", &R::spike_events},
       {"spike_score_olmo2", "spike score, OLMo 2 (%)", "{:.3f}", &R::spike_score_olmo2},
@@ -76,9 +87,9 @@ std::span<const RunNumber> run_numbers() {
       {"max_load", "busiest expert (x mean)", "{:.2f}", &R::max_load},
       {"load_entropy", "load entropy", "{:.3f}", &R::load_entropy},
       {"dead_experts", "dead experts", "{:.1f}", &R::dead_experts},
-      {"tokens_per_second", "tokens/s", "", &R::tokens_per_second},
+      {"tokens_per_second", "tokens/s", kCounts, &R::tokens_per_second},
       {"mfu", "MFU (%)", "{:.1f}", &R::mfu},
-      {"hours", "hours of steps", "{:.3g}", &R::hours}};
+      {"hours", "time of steps", kHours, &R::hours}};
   return kNumbers;
 }
 

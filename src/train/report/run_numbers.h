@@ -1,6 +1,7 @@
 // The numbers that stand for a whole run in tables.
 #pragma once
 
+#include <cmath>
 #include <limits>
 #include <span>
 
@@ -16,8 +17,9 @@ struct RunNumbers {
   double tokens = kNotKnown;
   double parameters = kNotKnown;
   double initial_validation_loss = kNotKnown;
-  double validation_loss = kNotKnown;       ///< the last
-  double best_validation_loss = kNotKnown;  ///< the lowest
+  double validation_loss = kNotKnown;       ///< the last behind step 0
+  double best_validation_loss = kNotKnown;  ///< the lowest behind step 0
+  double validation_targets = kNotKnown;    ///< tokens that validation losses are means over
   double training_loss = kNotKnown;         ///< mean of the last 100 values
   double spike_events = kNotKnown;          ///< not known before the detector's burn-in is over
   double spike_score_olmo2 = kNotKnown;     ///< percent
@@ -36,17 +38,19 @@ struct RunNumbers {
   double tokens_per_second = kNotKnown;  ///< median over steps
   double mfu = kNotKnown;                ///< percent, median
   double hours = kNotKnown;              ///< of all steps together
+
+  /// What runs are ordered by where they are not compared: the validation loss, or without one the
+  /// training loss.
+  double loss() const { return std::isnan(validation_loss) ? training_loss : validation_loss; }
 };
 
-/// How a table shows one of them.
+/// How a table shows one of them; see number_cell().
 struct RunNumber {
   const char *key, *name, *format;
   double RunNumbers::*value;
 };
 
 RunNumbers numbers_of(const ReportRun& run);
-/// That number alone.
-double training_loss(const ReportRun& run);
 
 /// All of them, in the order of tables.
 std::span<const RunNumber> run_numbers();

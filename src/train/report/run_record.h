@@ -14,19 +14,29 @@
 
 namespace hg {
 
-/// Where a run stands in a sweep.
+/// Of validations: how many tokens the loss is a mean over.
+inline constexpr char kValidationTargets[] = "validation_metrics/targets";
+
+/// Where a run stands in a sweep, and what became of it there.
 struct SweepPlace {
   std::string sweep, variant;
   std::optional<double> lr;
+  std::string status = {}, reason = {};  ///< as in sweep.json
+};
+
+/// The end that the guard put to a run, by the last line of its events.jsonl.
+struct GuardStop {
+  std::int64_t step = 0;  ///< whose update was not made; a run that came past it went on
+  std::string kind;       ///< "not_finite" or "spike"
 };
 
 struct ReportRun {
   enum class Status { unknown, finished, unfinished, diverged };
 
-  std::string name;            ///< that of its folder or file; unique in a report
-  std::filesystem::path path;  ///< as given
-  std::string source;          ///< "run folder", "table", "TensorBoard"
-  Status status = Status::unknown;
+  std::string name;                  ///< that of its folder or file; unique in a report
+  std::filesystem::path path;        ///< as given
+  std::string source;                ///< "run folder", "table", "TensorBoard"
+  Status status = Status::unknown;   ///< status_of(*this)
   std::vector<std::string> remarks;  ///< what readers should know, in sentences without a stop
 
   std::map<std::string, std::string> config;  ///< resolved values by path; empty if there is none
@@ -43,6 +53,7 @@ struct ReportRun {
   SpikeScores spike_scores;
   std::vector<SpikeEvent> spikes;  ///< by their start, those that are not over included
   std::optional<SweepPlace> sweep;
+  std::optional<GuardStop> guard_stop;
 
   /// Empty if the run has no such series.
   const Series& of(std::string_view metric) const;
@@ -52,6 +63,11 @@ struct ReportRun {
 };
 
 const char* name_of(ReportRun::Status status);
+
+/// What became of a run. It diverged if its sweep says so, if its last loss is not finite, or if
+/// the guard stopped it behind its last step. Else it is finished if it has all steps that its
+/// config asks for; without a config nothing is known.
+ReportRun::Status status_of(const ReportRun& run);
 
 /// What could not be read or compared, and why.
 struct ReportProblem {

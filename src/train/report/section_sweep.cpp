@@ -1,4 +1,5 @@
 // Loss over learning rates, of sweeps.
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -58,6 +59,13 @@ PageChart loss_over_rates(const SectionInput& input, const SweepFile& sweep) {
   return chart;
 }
 
+/// "8, 0.001 to 3"
+std::string grid_text(const SweepVariant& variant) {
+  const std::vector<double>& grid = variant.grid;
+  return grid.empty() ? "-"
+                      : fmt::format("{}, {:g} to {:g}", grid.size(), grid.front(), grid.back());
+}
+
 Table variant_table(const SweepFile& sweep) {
   Table table{.id = "sweep-" + sweep.name,
               .title = "Sweep " + sweep.name,
@@ -65,23 +73,45 @@ Table variant_table(const SweepFile& sweep) {
                           {"best_lr", "best learning rate"},
                           {"best_validation_loss", "its validation loss"},
                           {"largest_stable_lr", "largest stable learning rate"},
-                          {"lr_sensitivity", "LR sensitivity"},
-                          {"lr_range", "over", true}},
+                          {"lr_sensitivity", "LR sensitivity of means over seeds"},
+                          {"lr_sensitivity_of_seeds", "LR sensitivity of a seed"},
+                          {"standard_error", "SE"},
+                          {"learning_rates", "learning rates", true},
+                          {"seeds", "seeds"}},
               .note =
                   "LR sensitivity (arXiv 2309.14322): the mean over learning rates of the loss, at "
-                  "most that before training, minus the lowest of them."};
+                  "most that before training, minus the lowest of them. Of means over seeds: with "
+                  "the mean loss of a learning rate's seeds. Of a seed: with each seed's own "
+                  "losses, then the mean over seeds and its standard error (SE)."};
   for (const SweepVariant& variant : sweep.variants) {
-    std::string range = "-";
-    if (variant.lr_range.size() == 2)
-      range = fmt::format("{:g} to {:g}", variant.lr_range[0], variant.lr_range[1]);
+    const Spread seeds = spread_of(variant.sensitivity_of_seeds);
     table.add_row({{variant.name},
                    number_cell(or_unknown(variant.best_lr), "{:g}"),
                    number_cell(or_unknown(variant.best_validation_loss), "{:.4f}"),
                    number_cell(or_unknown(variant.largest_stable_lr), "{:g}"),
                    number_cell(or_unknown(variant.lr_sensitivity), "{:.4f}"),
-                   {range}});
+                   number_cell(seeds.mean, "{:.4f}"),
+                   number_cell(seeds.standard_error, "{:.4f}"),
+                   {grid_text(variant)},
+                   number_cell(static_cast<double>(variant.seeds.size()), "{:.0f}")});
   }
   return table;
+}
+
+/// How the sensitivity of a variant differs from that of the baseline, or why nothing can be said.
+std::string compare_sensitivity(const SweepVariant& variant, const SweepVariant& baseline) {
+  if (variant.grid != baseline.grid)
+    return fmt::format(
+        "The LR sensitivities of {} and {} do not compare: they are over learning rates {} and "
+        "{}{}.",
+        variant.name, baseline.name, grid_text(variant), grid_text(baseline),
+        grid_text(variant) == grid_text(baseline) ? ", others between" : "");
+  const Spread own = spread_of(variant.sensitivity_of_seeds);
+  const Difference difference = compare(own, spread_of(baseline.sensitivity_of_seeds));
+  return fmt::format("{}: LR sensitivity of a seed {:.4f}, {:.4f} {} than {}{}", variant.name,
+                     own.mean, std::abs(difference.value),
+                     difference.value < 0 ? "lower" : "higher", baseline.name,
+                     chance_text(difference));
 }
 
 }  // namespace
@@ -90,6 +120,13 @@ ReportSection sweep_section(const SectionInput& input) {
   ReportSection section{.id = "sweep", .title = "Learning rates"};
   for (const SweepFile& sweep : input.sweeps) {
     if (!sweep.variants.empty()) section.tables.push_back(variant_table(sweep));
+    const auto baseline =
+        std::ranges::find(sweep.variants, input.grouping.families.front(), &SweepVariant::name);
+    for (const SweepVariant& variant : sweep.variants) {
+      if (baseline == sweep.variants.end() || &variant == &*baseline || variant.grid.empty())
+        continue;
+      section.findings.push_back(compare_sensitivity(variant, *baseline));
+    }
     PageChart chart = loss_over_rates(input, sweep), finished = chart;
     if (chart.lines.empty()) continue;
     // Beside the losses of runs that diverged, others look alike.

@@ -1,8 +1,9 @@
 // What the gate changed, in one table and a sentence for each variant.
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <map>
 
-#include "train/metrics/metrics.h"
 #include "train/report/sections.h"
 #include "train/report/verdict.h"
 
@@ -18,7 +19,7 @@ constexpr const char* kNote =
     "Validation loss is the last one, training loss the mean of the last 100 steps; what "
     "instruments "
     "saw is the mean of the last ten looks; rates are medians over steps. Runs that diverged are "
-    "not averaged.";
+    "not averaged, nor are unfinished ones beside finished ones.";
 
 /// "3.3387 ± 0.0021"
 TableCell spread_cell(const Spread& spread, const char* format) {
@@ -54,8 +55,8 @@ bool is_verdict_number(const RunNumber& number) {
   return std::ranges::find(kKeys, number.key) != std::end(kKeys);
 }
 
-Table group_table(const SectionInput& input, const std::vector<RunNumbers>& numbers,
-                  const std::vector<GroupVerdict>& verdicts) {
+Table group_table(const SectionInput& input, const std::vector<GroupVerdict>& verdicts) {
+  const std::vector<RunNumbers>& numbers = input.numbers;
   Table table{.id = "verdict", .title = "Variants", .columns = {}, .note = kNote};
   table.columns = {
       {"variant", "variant", true}, {"seeds", "seeds", true},
@@ -96,7 +97,8 @@ Table group_table(const SectionInput& input, const std::vector<RunNumbers>& numb
   return table;
 }
 
-Table run_table(const SectionInput& input, const std::vector<RunNumbers>& numbers) {
+Table run_table(const SectionInput& input) {
+  const std::vector<RunNumbers>& numbers = input.numbers;
   Table table{.id = "runs", .title = "Runs", .columns = {}};
   table.columns = {{"run", "run", true},
                    {"variant", "variant", true},
@@ -146,52 +148,53 @@ std::string sentence(const SectionInput& input, const std::vector<GroupVerdict>&
                      std::size_t g) {
   const Difference& difference = verdicts[g].difference;
   const std::string& baseline = input.grouping.groups[input.grouping.baseline].name;
-  std::string text =
-      fmt::format("{}: {} loss {:.4f}, {:.4f} {} than {}", input.grouping.groups[g].name,
-                  verdicts[g].on_validation ? "validation" : "training", verdicts[g].loss.mean,
-                  std::abs(difference.value), difference.value < 0 ? "lower" : "higher", baseline);
-  switch (difference.verdict) {
-    case Difference::Verdict::unknown:
-      return text + ". With fewer than two seeds on a side, this may be chance.";
-    case Difference::Verdict::not_distinguishable:
-      return text + fmt::format(" (± {:.4f}): not distinguishable, as up to {:.4f} may be chance.",
-                                difference.standard_error, difference.limit);
-    case Difference::Verdict::distinguishable:
-      return text + fmt::format(" (± {:.4f}): more than the {:.4f} that chance explains.",
-                                difference.standard_error, difference.limit);
+  return fmt::format("{}: {} loss {:.4f}, {:.4f} {} than {}{}", input.grouping.groups[g].name,
+                     verdicts[g].on_validation ? "validation" : "training", verdicts[g].loss.mean,
+                     std::abs(difference.value), difference.value < 0 ? "lower" : "higher",
+                     baseline, chance_text(difference));
+}
+
+/// A sentence for each comparison that groups are left out of: which ones, and why.
+std::vector<std::string> left_out(const SectionInput& input,
+                                  const std::vector<GroupVerdict>& verdicts) {
+  std::map<std::string, std::string> names;  // by reason
+  for (std::size_t g = 0; g < verdicts.size(); ++g) {
+    if (verdicts[g].left_out.empty()) continue;
+    std::string& list = names[verdicts[g].left_out];
+    list += (list.empty() ? "" : ", ") + input.grouping.groups[g].name;
   }
-  return text;
+  const std::string& baseline = input.grouping.groups[input.grouping.baseline].name;
+  std::vector<std::string> sentences;
+  for (const auto& [reason, list] : names)
+    sentences.push_back(fmt::format("{} and {}: {}.", list, baseline, reason));
+  return sentences;
 }
 
 }  // namespace
 
 ReportSection verdict_section(const SectionInput& input) {
-  std::vector<RunNumbers> numbers;
-  for (const ReportRun& run : input.runs) numbers.push_back(numbers_of(run));
-  const auto verdicts = judge_groups(input.runs, numbers, input.grouping);
+  const auto verdicts = judge_groups(input.runs, input.numbers, input.grouping);
+  const std::size_t runs = input.runs.size(), variants = verdicts.size();
   ReportSection section{
       .id = "verdict",
       .title = "Verdict",
-      .lead = fmt::format("{} runs of {} variants; differences are to {}.", input.runs.size(),
-                          verdicts.size(), input.grouping.groups[input.grouping.baseline].name)};
+      .lead = fmt::format("{} run{} of {} variant{}; differences are to {}.", runs,
+                          runs == 1 ? "" : "s", variants, variants == 1 ? "" : "s",
+                          input.grouping.groups[input.grouping.baseline].name)};
   for (const std::size_t g : best_groups(input, verdicts))
     section.findings.push_back(sentence(input, verdicts, g));
-  section.tables = {group_table(input, numbers, verdicts), run_table(input, numbers)};
+  std::ranges::move(left_out(input, verdicts), std::back_inserter(section.findings));
+  section.tables = {group_table(input, verdicts), run_table(input)};
   return section;
 }
 
 std::vector<std::size_t> representatives(const SectionInput& input) {
-  std::vector<double> losses;
-  for (const ReportRun& run : input.runs) {
-    const double validation = last_of(run.of(metric::kValidationLoss));
-    losses.push_back(std::isnan(validation) ? training_loss(run) : validation);
-  }
   std::vector<std::size_t> chosen(input.grouping.families.size(), input.runs.size());
   for (std::size_t r = 0; r < input.runs.size(); ++r) {
     std::size_t& now = chosen[input.group_of(r).family];
     const bool better =
-        now == input.runs.size() ||
-        (input.runs[r].status != ReportRun::Status::diverged && !(losses[r] >= losses[now]));
+        now == input.runs.size() || (input.runs[r].status != ReportRun::Status::diverged &&
+                                     !(input.numbers[r].loss() >= input.numbers[now].loss()));
     if (better) now = r;
   }
   return chosen;

@@ -3,11 +3,13 @@
 
 #include "core/check.h"
 #include "train/report/report.h"
+#include "train/report/run_numbers.h"
 
 namespace hg {
 
 struct SectionInput {
   const std::vector<ReportRun>& runs;
+  const std::vector<RunNumbers>& numbers;  ///< [run]
   const Grouping& grouping;
   const std::vector<SweepFile>& sweeps;
 

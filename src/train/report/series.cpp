@@ -5,23 +5,14 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
-#include <span>
 
 #include "core/check.h"
+#include "core/median.h"
 
 namespace hg {
 namespace {
 
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
-
-/// The middle one, or the mean of the two in the middle; reorders. NaN without values.
-double median(std::span<double> values) {
-  if (values.empty()) return kUnknown;
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  if (values.size() % 2 == 1) return *middle;
-  return (*std::max_element(values.begin(), middle) + *middle) / 2;
-}
 
 std::vector<double> finite(const Series& series) {
   std::vector<double> values;
@@ -115,14 +106,13 @@ Series binned_medians(const Series& series, double first, double last, std::size
   const double width = (last - first) / static_cast<double>(bins);
   for (std::size_t bin = 0; bin < bins; ++bin)
     medians.add(first + (static_cast<double>(bin) + 0.5) * width, kUnknown);
-  std::vector<double> values;
   for_each_bucket(series, first, last, bins,
                   [&](std::size_t bin, std::size_t begin, std::size_t end) {
-                    values.clear();
+                    std::vector<double> values;
                     for (std::size_t i = begin; i < end; ++i) {
                       if (std::isfinite(series.values[i])) values.push_back(series.values[i]);
                     }
-                    medians.values[bin] = median(values);
+                    medians.values[bin] = median(std::move(values));
                   });
   return medians;
 }
@@ -173,9 +163,6 @@ double most_of(const Series& series) {
   return values.empty() ? kUnknown : *std::ranges::max_element(values);
 }
 
-double median_of(const Series& series) {
-  auto values = finite(series);
-  return median(values);
-}
+double median_of(const Series& series) { return median(finite(series)); }
 
 }  // namespace hg

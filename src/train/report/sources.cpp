@@ -53,6 +53,7 @@ ReportRun read_table(const fs::path& path) {
     run.remarks.push_back(fmt::format("{} steps are missing: spike scores are not of every step",
                                       losses.missing_steps));
   run.remarks.push_back("a table: on which data it was trained is unknown");
+  run.status = status_of(run);
   judge_spikes(run);
   return run;
 }
@@ -85,9 +86,14 @@ void add_sweep(const SweepFile& sweep, std::vector<Source>& sources,
 
 void place_in_sweep(ReportRun& run, const Source& source) {
   run.name = *source.name;
-  run.sweep = {.sweep = source.sweep, .variant = source.point->variant, .lr = source.point->lr};
-  const auto& [status, reason] = std::tie(source.point->status, source.point->reason);
-  if (status == "diverged") run.status = ReportRun::Status::diverged;
+  const ReportedPoint& point = *source.point;
+  run.sweep = {.sweep = source.sweep,
+               .variant = point.variant,
+               .lr = point.lr,
+               .status = point.status,
+               .reason = point.reason};
+  run.status = status_of(run);
+  const auto& [status, reason] = std::tie(point.status, point.reason);
   if (status == "diverged" || status == "failed")
     run.remarks.push_back(status + (reason.empty() ? "" : ": " + reason));
 }

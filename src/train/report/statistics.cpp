@@ -1,5 +1,7 @@
 #include "train/report/statistics.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <utility>
 
@@ -38,6 +40,20 @@ Difference compare(const Spread& a, const Spread& b) {
                            ? Difference::Verdict::distinguishable
                            : Difference::Verdict::not_distinguishable;
   return difference;
+}
+
+std::string chance_text(const Difference& difference) {
+  switch (difference.verdict) {
+    case Difference::Verdict::unknown:
+      break;
+    case Difference::Verdict::not_distinguishable:
+      return fmt::format(" (± {:.4f}): not distinguishable, as up to {:.4f} may be chance.",
+                         difference.standard_error, difference.limit);
+    case Difference::Verdict::distinguishable:
+      return fmt::format(" (± {:.4f}): more than the {:.4f} that chance explains.",
+                         difference.standard_error, difference.limit);
+  }
+  return ". With fewer than two seeds on a side, this may be chance.";
 }
 
 double student_t975(double degrees) {

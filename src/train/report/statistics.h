@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <limits>
 #include <span>
+#include <string>
 
 namespace hg {
 
@@ -33,6 +34,9 @@ struct Difference {
 };
 /// a - b.
 Difference compare(const Spread& a, const Spread& b);
+
+/// The end of a sentence about a difference, which says whether chance explains it.
+std::string chance_text(const Difference& difference);
 
 /// The 97.5 % quantile of Student's t distribution with so many degrees of freedom, from a table
 /// that takes the next lower one it has: never too small.

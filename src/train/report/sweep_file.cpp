@@ -3,6 +3,7 @@
 #include "core/check.h"
 #include "core/file.h"
 #include "data/json_view.h"
+#include "train/sweep/lr_sensitivity.h"
 
 namespace hg {
 namespace {
@@ -27,17 +28,30 @@ ReportedPoint read_point(const JsonView& view, const std::filesystem::path& fold
   return point;
 }
 
-SweepVariant read_variant(const JsonView& view) {
+LrPoint lr_point(const ReportedPoint& point) {
+  const bool diverged = point.status == "diverged";
+  return {.lr = *point.lr,
+          .seed = point.seed,
+          .ended = diverged || point.status == "finished",
+          .diverged = diverged,
+          .loss = point.final_validation_loss.value_or(LrSummary::kNone),
+          .initial = point.initial_loss.value_or(LrSummary::kNone)};
+}
+
+SweepVariant read_variant(const JsonView& view, const std::vector<ReportedPoint>& points) {
   SweepVariant variant{.name = view["name"].string(),
                        .best_lr = number_in(view["best_lr"]),
                        .best_validation_loss = number_in(view["best_validation_loss"]),
                        .largest_stable_lr = number_in(view["largest_stable_lr"]),
                        .lr_sensitivity = number_in(view["lr_sensitivity"])};
-  const JsonView range = view["lr_range"];
-  if (range.is_null()) return variant;
-  for (std::size_t i = 0; i < range.array_size(); ++i) {
-    if (!range[i].is_null()) variant.lr_range.push_back(range[i].number());
+  std::vector<LrPoint> own;
+  for (const ReportedPoint& point : points) {
+    if (point.variant == variant.name && point.lr) own.push_back(lr_point(point));
   }
+  LrSummary summary = summarize_lrs(own);
+  variant.grid = std::move(summary.grid);
+  variant.seeds = std::move(summary.seeds);
+  variant.sensitivity_of_seeds = std::move(summary.of_seeds);
   return variant;
 }
 
@@ -55,7 +69,7 @@ SweepFile read_sweep_file(const std::filesystem::path& folder) {
   const JsonView variants = root["variants"];
   if (variants.is_null()) return sweep;
   for (std::size_t i = 0; i < variants.array_size(); ++i)
-    sweep.variants.push_back(read_variant(variants[i]));
+    sweep.variants.push_back(read_variant(variants[i], sweep.points));
   return sweep;
 }
 

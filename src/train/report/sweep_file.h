@@ -22,7 +22,11 @@ struct ReportedPoint {
 struct SweepVariant {
   std::string name;
   std::optional<double> best_lr, best_validation_loss, largest_stable_lr, lr_sensitivity;
-  std::vector<double> lr_range = {};
+  /// Of its points: the learning rates that the sensitivity is over, its seeds, and what the
+  /// sensitivity of each seed alone is.
+  std::vector<double> grid = {};
+  std::vector<std::int64_t> seeds = {};
+  std::vector<double> sensitivity_of_seeds = {};
 };
 
 struct SweepFile {

@@ -41,11 +41,19 @@ std::string count_text(double value) {
   return fmt::format("{:.4g}{}", value, kUnits[unit]);
 }
 
+/// A time in hours, in the unit in which it is neither tiny nor huge.
+std::string time_text(double hours) {
+  const double seconds = 3600 * std::abs(hours);
+  if (seconds < 60) return fmt::format("{:.3g} s", 3600 * hours);
+  return seconds < 3600 ? fmt::format("{:.3g} min", 60 * hours) : fmt::format("{:.4g} h", hours);
+}
+
 }  // namespace
 
-TableCell number_cell(double value, const char* format) {
+TableCell number_cell(double value, std::string_view format) {
   if (!std::isfinite(value)) return {"-", value};
-  if (*format == '\0') return {count_text(value), value};
+  if (format == kCounts) return {count_text(value), value};
+  if (format == kHours) return {time_text(value), value};
   return {fmt::format(fmt::runtime(format), value), value};
 }
 

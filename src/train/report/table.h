@@ -4,6 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace hg {
@@ -14,9 +15,12 @@ struct TableCell {
   std::optional<double> number = {};
 };
 
-/// "-" if it is not finite; else as fmt's `format` says, such as "{:.4f}"; an empty one stands for
-/// counts: 307.2k, 4.096M, 3.02T.
-TableCell number_cell(double value, const char* format);
+/// Formats of numbers beside those of fmt: counts as 307.2k, 4.096M, 3.02T; hours as 0.44 s,
+/// 12.3 min, 3.21 h.
+inline constexpr char kCounts[] = "counts", kHours[] = "hours";
+
+/// "-" if it is not finite; else as `format` says: one of the two, or of fmt, such as "{:.4f}".
+TableCell number_cell(double value, std::string_view format);
 
 struct Table {
   struct Column {

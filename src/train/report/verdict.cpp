@@ -1,7 +1,9 @@
 #include "train/report/verdict.h"
 
-#include <algorithm>
+#include <fmt/ranges.h>
+
 #include <cmath>
+#include <set>
 
 namespace hg {
 namespace {
@@ -59,8 +61,25 @@ std::string words_of(const Difference& difference) {
   return "";
 }
 
-void compare_with(const GroupVerdict& baseline, const std::vector<RunNumbers>& numbers,
-                  GroupVerdict& group) {
+/// The values of the runs that count, each once: "128", or "2560 or 25600". Empty: none is known.
+std::string values_of(const GroupVerdict& group, auto&& value_of_run) {
+  std::set<std::string> values;
+  for (const std::size_t r : group.counted) {
+    if (std::string value = value_of_run(r); !value.empty()) values.insert(std::move(value));
+  }
+  return fmt::format("{}", fmt::join(values, " or "));
+}
+
+/// Why two sides do not compare of which one has `own` and one `theirs`; empty if they do, or if
+/// one of the two is not known.
+std::string mismatch(const char* what, const std::string& own, const std::string& theirs) {
+  const bool known = !own.empty() && !theirs.empty();
+  const bool alike = own == theirs && own.find(" or ") == std::string::npos;
+  return !known || alike ? "" : fmt::format("{} {}, there {}", what, own, theirs);
+}
+
+void compare_with(const GroupVerdict& baseline, const std::vector<ReportRun>& runs,
+                  const std::vector<RunNumbers>& numbers, GroupVerdict& group) {
   if (group.counted.empty()) {
     group.words = "diverged";
     return;
@@ -71,6 +90,17 @@ void compare_with(const GroupVerdict& baseline, const std::vector<RunNumbers>& n
   }
   if (!same_length(group, baseline, numbers)) {
     group.words = "of another length";
+    group.left_out = "losses are not compared: after another number of tokens or steps";
+    return;
+  }
+  const auto differs = [&](const char* what, auto&& value_of_run) {
+    return mismatch(what, values_of(group, value_of_run), values_of(baseline, value_of_run));
+  };
+  const std::string sequences = differs(
+      "training.seq_len is", [&](std::size_t r) { return runs[r].setting("training.seq_len"); });
+  if (!sequences.empty()) {
+    group.words = "of other sequences";
+    group.left_out = "losses are not compared: " + sequences;
     return;
   }
   const auto value_of = [&](const GroupVerdict& g, double RunNumbers::*value) {
@@ -78,6 +108,14 @@ void compare_with(const GroupVerdict& baseline, const std::vector<RunNumbers>& n
   };
   const Spread other = value_of(baseline, &RunNumbers::validation_loss);
   group.on_validation = group.on_validation && other.count > 0;
+  const std::string targets = differs("tokens validated on are", [&](std::size_t r) {
+    const double count = numbers[r].validation_targets;
+    return std::isfinite(count) ? fmt::format("{:.0f}", count) : "";
+  });
+  if (group.on_validation && !targets.empty()) {
+    group.on_validation = false;
+    group.left_out = "validation losses are not compared, but training losses: " + targets;
+  }
   if (!group.on_validation) group.loss = value_of(group, &RunNumbers::training_loss);
   group.difference = compare(
       group.loss, group.on_validation ? other : value_of(baseline, &RunNumbers::training_loss));
@@ -103,7 +141,7 @@ std::vector<GroupVerdict> judge_groups(const std::vector<ReportRun>& runs,
     if (g == grouping.baseline) {
       verdicts[g].words = "baseline";
     } else {
-      compare_with(verdicts[grouping.baseline], numbers, verdicts[g]);
+      compare_with(verdicts[grouping.baseline], runs, numbers, verdicts[g]);
     }
   }
   return verdicts;

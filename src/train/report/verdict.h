@@ -18,10 +18,14 @@ struct GroupVerdict {
   Spread loss;                ///< of it
   Difference difference;      ///< to the baseline's
   std::string words;          ///< "lower", "not distinguishable", or why nothing can be said
+  /// Which comparison with the baseline the group is left out of, and why; empty: none.
+  std::string left_out;
 };
 
 /// [group]. Losses are compared at the same length alone: as many tokens, or steps where tokens are
-/// not known; and validation losses if both sides have them, else training losses.
+/// not known; and of sequences of the same length (training.seq_len). Validation losses are
+/// compared if both sides have them, over as many targets where that is known; else training
+/// losses.
 std::vector<GroupVerdict> judge_groups(const std::vector<ReportRun>& runs,
                                        const std::vector<RunNumbers>& numbers,
                                        const Grouping& grouping);

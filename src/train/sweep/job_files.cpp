@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "train/sweep/run_needs.h"
+
 namespace hg {
 namespace {
 
@@ -23,11 +25,15 @@ std::string shell_quote(const std::string& text) {
   return quoted + "'";
 }
 
+/// Of each process.
 std::int64_t cores(const Sweep& sweep) { return std::max<std::int64_t>(sweep.config.threads, 1); }
 
 }  // namespace
 
 std::string slurm_script(const Sweep& sweep) {
+  const RunNeeds needs = needs_of(sweep);
+  const std::string gpus =
+      needs.gpus == 0 ? "" : fmt::format("#SBATCH --gpus-per-node={}\n", needs.gpus);
   return fmt::format(
       R"(#!/usr/bin/env bash
 # The sweep {name}: one task for each of its {count} runs, from the folder that this is submitted in. A task that is
@@ -35,9 +41,9 @@ std::string slurm_script(const Sweep& sweep) {
 #SBATCH --job-name={name}
 #SBATCH --array=0-{last}%{jobs}
 #SBATCH --nodes=1
-#SBATCH --ntasks=1
+#SBATCH --ntasks={ranks}
 #SBATCH --cpus-per-task={cores}
-#SBATCH --time=24:00:00
+{gpus}#SBATCH --time=24:00:00
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%A_%a.log
@@ -48,11 +54,15 @@ exec "${{HEADGATE:-build/release/tools/headgate}}" sweep {quoted} --point "$SLUR
 )",
       fmt::arg("name", sweep.config.name), fmt::arg("count", sweep.points.size()),
       fmt::arg("path", sweep.path), fmt::arg("last", sweep.points.size() - 1),
-      fmt::arg("jobs", sweep.config.jobs), fmt::arg("cores", cores(sweep)),
+      fmt::arg("jobs", sweep.config.jobs), fmt::arg("ranks", needs.ranks),
+      fmt::arg("cores", cores(sweep)), fmt::arg("gpus", gpus),
       fmt::arg("quoted", shell_quote(sweep.path)));
 }
 
 std::string kubernetes_job(const Sweep& sweep) {
+  const RunNeeds needs = needs_of(sweep);
+  const std::string gpus =
+      needs.gpus == 0 ? "" : fmt::format(", nvidia.com/gpu: \"{}\"", needs.gpus);
   return fmt::format(
       R"(# The sweep {name}: pod i is run i of {count}. A pod that is started again continues its run. Afterwards
 # headgate sweep {path} --collect writes sweep.json.
@@ -75,8 +85,8 @@ spec:
           command: [/opt/headgate/tools/headgate, sweep, {yaml}, --point, $(JOB_COMPLETION_INDEX)]
           workingDir: /work
           resources:
-            requests: {{cpu: "{cores}"}}
-            limits: {{cpu: "{cores}"}}
+            requests: {{cpu: "{cores}"{gpus}}}
+            limits: {{cpu: "{cores}"{gpus}}}
           volumeMounts:
             - {{name: work, mountPath: /work}}
       volumes:
@@ -87,7 +97,7 @@ spec:
       fmt::arg("name", sweep.config.name), fmt::arg("count", sweep.points.size()),
       fmt::arg("path", sweep.path), fmt::arg("lower", lower_name(sweep.config.name)),
       fmt::arg("jobs", sweep.config.jobs), fmt::arg("yaml", config::quote(sweep.path)),
-      fmt::arg("cores", cores(sweep)));
+      fmt::arg("cores", needs.ranks * cores(sweep)), fmt::arg("gpus", gpus));
 }
 
 }  // namespace hg

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -24,9 +25,8 @@ struct AtLr {
   double loss() const { return sum / static_cast<double>(runs); }
 };
 
-}  // namespace
-
-LrSummary summarize_lrs(std::span<const LrPoint> points) {
+/// All but `of_seeds`.
+LrSummary summarize_together(std::span<const LrPoint> points) {
   std::map<double, AtLr> by_lr;
   std::set<std::int64_t> seeds;
   for (const LrPoint& point : points) {
@@ -51,6 +51,24 @@ LrSummary summarize_lrs(std::span<const LrPoint> points) {
     if (stable) summary.largest_stable_lr = lr;
   }
   summary.sensitivity = sum / static_cast<double>(by_lr.size()) - summary.best_loss;
+  return summary;
+}
+
+}  // namespace
+
+LrSummary summarize_lrs(std::span<const LrPoint> points) {
+  LrSummary summary = summarize_together(points);
+  const auto shared = [&](double lr) {
+    return std::ranges::count(points, lr, &LrPoint::lr) == std::ssize(summary.seeds) &&
+           std::ranges::binary_search(summary.grid, lr);
+  };
+  for (const std::int64_t seed : summary.seeds) {
+    std::vector<LrPoint> own;
+    std::ranges::copy_if(points, std::back_inserter(own), [&](const LrPoint& point) {
+      return point.seed == seed && shared(point.lr);
+    });
+    summary.of_seeds.push_back(summarize_together(own).sensitivity);
+  }
   return summary;
 }
 

@@ -28,6 +28,9 @@ struct LrSummary {
   double best_loss = kNone;          ///< l*
   double largest_stable_lr = kNone;  ///< up to which no seed diverged anywhere on the grid
   double sensitivity = kNone;
+  /// [seeds]: what the sensitivity is with one seed alone, over the learning rates of the grid that
+  /// every seed was given: how far chance moves it.
+  std::vector<double> of_seeds;
 };
 
 /// With theta = A(lr) the trained weights, l(theta) their validation loss, l0 that of the initial

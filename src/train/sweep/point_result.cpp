@@ -1,9 +1,9 @@
 #include "train/sweep/point_result.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "core/file.h"
+#include "core/median.h"
 #include "train/metrics/json_lines.h"
 #include "train/metrics/metrics.h"
 
@@ -106,7 +106,8 @@ void PointTrace::add_train(const nlohmann::json& row, std::int64_t step) {
   result_.final_loss = loss;
   result_.max_grad_norm = std::fmax(result_.max_grad_norm, norm);
   spikes_.add({.step = step, .loss = loss, .grad_norm = norm});
-  rates_.push_back(number(row, metric::kTokensPerSecond));
+  if (const double rate = number(row, metric::kTokensPerSecond); std::isfinite(rate))
+    rates_.push_back(rate);
 }
 
 void PointTrace::add_validation(const nlohmann::json& row, std::int64_t step) {
@@ -135,11 +136,7 @@ PointResult PointTrace::result() const {
   result.spikes_median201_per_10k = scores.median201.per(1e4);
   if (const SpikeDetector& events = spikes_.events(); events.ready())
     result.spike_events = static_cast<double>(events.ended().size() + events.open().size());
-  if (std::vector<double> rates = rates_; !rates.empty()) {
-    const auto middle = rates.begin() + std::ssize(rates) / 2;
-    std::ranges::nth_element(rates, middle);
-    result.tokens_per_second = *middle;
-  }
+  result.tokens_per_second = median(rates_);
   result.status = result.steps == steps_ ? PointStatus::finished : PointStatus::running;
   if (diverged_) {
     result.status = PointStatus::diverged;

@@ -5,6 +5,7 @@
 
 #include "core/file.h"
 #include "train/sweep/exclude.h"
+#include "train/sweep/run_needs.h"
 
 namespace hg {
 namespace {
@@ -155,7 +156,18 @@ Sweep load_sweep(const std::string& path) {
   exclusions.check_used(problems);
   if (!problems.empty()) throw Error(problems.text());
   HG_CHECK(!sweep.points.empty(), "{}: exclude leaves no point of the sweep", path);
+  check_layouts(sweep);
   return sweep;
+}
+
+std::string warning_about(const Sweep& sweep) {
+  const auto without = std::ranges::count_if(
+      sweep.points, [](const SweepPoint& point) { return point.config.data.validation.empty(); });
+  if (without == 0) return "";
+  return fmt::format(
+      "{}: {} of {} runs have no data.validation: best learning rates and LR sensitivity are of "
+      "validation losses, and will not be known",
+      sweep.path, without, sweep.points.size());
 }
 
 void check_folder(const Sweep& sweep) {

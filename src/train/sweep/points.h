@@ -46,8 +46,13 @@ struct Sweep {
 
 /// Reads a sweep file and composes and checks every run's config. Throws one Error that names what
 /// is wrong, by file, line and key: unknown keys, empty and repeated axes, two runs of one name,
-/// constraints that match nothing or leave nothing. Nothing is written.
+/// constraints that match nothing or leave nothing, layouts that do not fit the ranks. Nothing is
+/// written.
 Sweep load_sweep(const std::string& path);
+
+/// What there is to say of a sweep that is valid, before it takes hours: empty, or a sentence on
+/// runs that cannot be compared, as they have no held-out data.
+std::string warning_about(const Sweep& sweep);
 
 /// Throws if the sweep's folder belongs to another sweep: if it has a run that this one has not, or
 /// one whose config differs. A sweep may gain points.

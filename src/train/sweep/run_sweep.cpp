@@ -2,8 +2,10 @@
 
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cmath>
 #include <deque>
+#include <iterator>
 #include <list>
 #include <memory>
 #include <thread>
@@ -16,6 +18,7 @@
 #include "train/sweep/child_process.h"
 #include "train/sweep/live_table.h"
 #include "train/sweep/metrics_tail.h"
+#include "train/sweep/run_needs.h"
 
 namespace hg {
 namespace {
@@ -44,6 +47,9 @@ class Runner {
       if (!results_[i].ended()) waiting_.push_back(i);
     }
     at_start_ = progress().done;
+    const std::int64_t most = std::min<std::int64_t>(options.jobs, std::ssize(waiting_));
+    if (uses_gpus()) gpus_ = share_gpus(visible_gpus(), needs_of(sweep).gpus, most);
+    free_.resize(static_cast<std::size_t>(most), true);
   }
 
   SweepResults run() {
@@ -54,7 +60,12 @@ class Runner {
       if (options_.stop && options_.stop()) stop();
       for (auto job = running_.begin(); job != running_.end();) {
         follow(*job);
-        job = settle(*job) ? running_.erase(job) : std::next(job);
+        if (!settle(*job)) {
+          ++job;
+          continue;
+        }
+        free_[job->slot] = true;
+        job = running_.erase(job);
       }
       draw();
     }
@@ -67,28 +78,42 @@ class Runner {
     const SweepPoint& point;
     std::unique_ptr<ChildProcess> child;
     MetricsTail tail;
+    std::size_t slot;  // of the runs at a time: which GPUs are its own
     int starts = 1;
     std::optional<Clock::time_point> asked;  // to end
   };
+
+  bool uses_gpus() const {
+    return std::ranges::any_of(waiting_, [&](std::size_t i) {
+      return sweep_.points[i].config.training.device == Device::cuda;
+    });
+  }
 
   void start_next() {
     const std::size_t index = waiting_.front();
     waiting_.pop_front();
     const SweepPoint& point = sweep_.points[index];
+    const auto free = std::ranges::find(free_, true);
+    const auto slot = static_cast<std::size_t>(free - free_.begin());
+    *free = false;
     running_.push_back(
         {.index = index,
          .point = point,
-         .child = launch(point),
+         .child = launch(point, slot),
          .tail = {sweep_.run_folder(point) / "metrics.jsonl", point.config, sweep_.config.diverged},
+         .slot = slot,
          .starts = 1,
          .asked = {}});
     results_[index].status = PointStatus::running;
     record();
   }
 
-  std::unique_ptr<ChildProcess> launch(const SweepPoint& point) const {
+  std::unique_ptr<ChildProcess> launch(const SweepPoint& point, std::size_t slot) const {
     const fs::path run = sweep_.run_folder(point);
-    std::vector<std::string> command = sweep_.config.launcher;
+    std::vector<std::string> command;
+    if (point.config.training.device == Device::cuda)
+      command = {"env", "CUDA_VISIBLE_DEVICES=" + gpus_[slot]};
+    std::ranges::move(launcher_words(sweep_.config), std::back_inserter(command));
     command.insert(command.end(), {options_.program.string(), "train",
                                    sweep_.config_file(point).string(), "--run", run.string()});
     return std::make_unique<ChildProcess>(command, sweep_.log_file(point), [&] {
@@ -124,7 +149,7 @@ class Runner {
       if (interrupted && job.starts < kMostStarts) {
         ++job.starts;
         job.child.reset();
-        job.child = launch(job.point);
+        job.child = launch(job.point, job.slot);
         return false;
       }
       result.status = PointStatus::failed;
@@ -199,6 +224,8 @@ class Runner {
   LiveTable table_;
   std::deque<std::size_t> waiting_;
   std::list<Job> running_;
+  std::vector<std::string> gpus_;  // [slot]: of the run there; empty if no run computes on GPUs
+  std::vector<bool> free_;         // [slot]
   const Clock::time_point begin_ = Clock::now();
   std::int64_t at_start_ = 0;  // steps done before this process
 };

@@ -86,6 +86,7 @@ struct SweepConfig {
   std::string folder;
   std::int64_t jobs = 1;
   std::int64_t threads = 1;
+  std::int64_t ranks = 0;
   std::vector<std::string> launcher;
   ConfigNode set;
   std::vector<AxisConfig> axes;
@@ -100,7 +101,11 @@ struct SweepConfig {
     f("folder", folder, "where everything is written; empty: runs/sweeps/NAME");
     f("jobs", jobs, "runs at a time on this machine", at_least(1));
     f("threads", threads, "training.threads of each run; 0: one per core", at_least(0));
-    f("launcher", launcher, "words in front of each headgate train: [mpirun, -n, \"4\"]");
+    f("ranks", ranks,
+      "processes of each run, started by mpirun; on GPUs each has one of its own; 0: one, or what "
+      "launcher starts",
+      at_least(0), at_most(1e6));
+    f("launcher", launcher, "words in front of each headgate train, in place of mpirun");
     f("set", set, "keys of all runs that differ from base");
     f("axes", axes, "the grid; the last axis moves fastest", required, not_empty);
     f("exclude", exclude, "points left out: [{AXIS: VALUE, ...}, ...], which all must match");

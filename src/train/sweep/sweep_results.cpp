@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <span>
 
 #include "core/file.h"
 
@@ -134,18 +135,29 @@ std::string sweep_csv(const Sweep& sweep, const SweepResults& results) {
 std::string variants_text(const std::vector<VariantSummary>& variants) {
   std::size_t width = 7;
   for (const auto& variant : variants) width = std::max(width, variant.name.size());
+  constexpr const char* kLine = "{:<{}} {:>10} {:>10} {:>18} {:>15} {:>16} {:>22} {:>6}\n";
   std::string text =
-      fmt::format("{:<{}} {:>10} {:>10} {:>18} {:>15} {:>22} {:>6}\n", "variant", width, "best lr",
-                  "val. loss", "largest stable lr", "lr sensitivity", "learning rates", "seeds");
+      fmt::format(fmt::runtime(kLine), "variant", width, "best lr", "val. loss",
+                  "largest stable lr", "lr sensitivity", "of each seed", "learning rates", "seeds");
+  const auto ends = [](std::span<const double> values, const char* format) {
+    if (values.empty() || std::isnan(values.front())) return std::string("-");
+    const auto [least, most] = std::ranges::minmax(values);
+    return text_number(least, format) + ".." + text_number(most, format);
+  };
   for (const auto& [name, lrs] : variants) {
-    const std::string range = lrs.grid.empty() ? "-"
-                                               : fmt::format("{} in {:g}..{:g}", lrs.grid.size(),
-                                                             lrs.grid.front(), lrs.grid.back());
-    text += fmt::format("{:<{}} {:>10} {:>10} {:>18} {:>15} {:>22} {:>6}\n", name, width,
-                        text_number(lrs.best_lr, "{:g}"), text_number(lrs.best_loss, "{:.4f}"),
+    const std::string range = fmt::format("{} in {}", lrs.grid.size(), ends(lrs.grid, "{:g}"));
+    text += fmt::format(fmt::runtime(kLine), name, width, text_number(lrs.best_lr, "{:g}"),
+                        text_number(lrs.best_loss, "{:.4f}"),
                         text_number(lrs.largest_stable_lr, "{:g}"),
-                        text_number(lrs.sensitivity, "{:.4f}"), range, lrs.seeds.size());
+                        text_number(lrs.sensitivity, "{:.4f}"), ends(lrs.of_seeds, "{:.4f}"),
+                        lrs.grid.empty() ? "-" : range, lrs.seeds.size());
   }
+  const bool differ = std::ranges::adjacent_find(variants, [](const auto& a, const auto& b) {
+                        return a.lrs.grid != b.lrs.grid;
+                      }) != variants.end();
+  if (differ)
+    text +=
+        "Variants have ended at different learning rates: their sensitivities do not compare.\n";
   return text;
 }
 

@@ -29,7 +29,7 @@ std::vector<VariantSummary> summarize_variants(const Sweep& sweep, const SweepRe
 nlohmann::ordered_json sweep_json(const Sweep& sweep, const SweepResults& results);
 /// A line per point: where it stands on the axes, and all numbers, tokens per second among them.
 std::string sweep_csv(const Sweep& sweep, const SweepResults& results);
-/// A line per variant, for people.
+/// A line per variant, for people; and one that says so if their learning rates differ.
 std::string variants_text(const std::vector<VariantSummary>& variants);
 
 /// Writes sweep.json and sweep.csv.

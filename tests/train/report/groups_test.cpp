@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "core/check.h"
 #include "train/metrics/metrics.h"
 #include "train/report/verdict.h"
@@ -120,6 +122,62 @@ TEST(Verdict, SaysWhyNothingCanBeSaid) {
   EXPECT_EQ(verdicts[2].words, "diverged");
   EXPECT_EQ(verdicts[2].diverged, 1u);
   EXPECT_EQ(verdicts[3].words, "of another length");
+}
+
+TEST(Verdict, ValidationLossesOfOtherHeldOutSetsAreNotCompared) {
+  std::vector<ReportRun> runs = {make_run("base", "none", "1"), make_run("small", "sdpa", "1", 1.5),
+                                 make_run("same", "key", "1", 1.75), make_run("old", "value", "1")};
+  runs[0].series[kValidationTargets].add(1, 25600);
+  runs[1].series[kValidationTargets].add(1, 2560);
+  runs[2].series[kValidationTargets].add(1, 25600);
+  runs[1].series[metric::kLoss].values = {2.5};
+  const auto verdicts = judge(runs);
+  EXPECT_FALSE(verdicts[1].on_validation);
+  EXPECT_EQ(verdicts[1].difference.value, -0.5);
+  EXPECT_EQ(
+      verdicts[1].left_out,
+      "validation losses are not compared, but training losses: tokens validated on are 2560, "
+      "there 25600");
+  EXPECT_TRUE(verdicts[2].on_validation);
+  EXPECT_EQ(verdicts[2].difference.value, -0.25);
+  EXPECT_EQ(verdicts[2].left_out, "");
+  EXPECT_TRUE(verdicts[3].on_validation) << "how many it was validated on is not known";
+}
+
+TEST(Verdict, SeedsThatWereValidatedOnOtherSetsAreNotAveragedToCompare) {
+  std::vector<ReportRun> runs = {make_run("base", "none", "1"), make_run("base-2", "none", "2"),
+                                 make_run("gated", "sdpa", "1")};
+  for (std::size_t r = 0; r < 3; ++r)
+    runs[r].series[kValidationTargets].add(1, r == 1 ? 2560 : 25600);
+  const auto verdicts = judge(runs);
+  EXPECT_FALSE(verdicts[1].on_validation);
+  EXPECT_THAT(verdicts[1].left_out, HasSubstr("are 25600, there 2560 or 25600"));
+}
+
+TEST(Verdict, LossesOfSequencesOfOtherLengthsAreNotCompared) {
+  std::vector<ReportRun> runs = {make_run("base", "none", "1"), make_run("long", "sdpa", "1", 1.5),
+                                 make_run("table", "key", "1", 1.5)};
+  runs[0].config["training.seq_len"] = "128";
+  runs[1].config["training.seq_len"] = "256";
+  runs[2].config.clear();
+  const auto verdicts = judge(runs);
+  EXPECT_EQ(verdicts[1].words, "of other sequences");
+  EXPECT_TRUE(std::isnan(verdicts[1].difference.value));
+  EXPECT_EQ(verdicts[1].left_out, "losses are not compared: training.seq_len is 256, there 128");
+  EXPECT_EQ(verdicts[2].difference.value, -0.5) << "nothing is known of its sequences";
+}
+
+TEST(RunNumbers, TheLossBeforeTrainingIsNoResult) {
+  ReportRun run = make_run("base", "none", "1");
+  Series& validation = run.series[metric::kValidationLoss];
+  validation = {.steps = {0}, .values = {5}};
+  EXPECT_TRUE(std::isnan(numbers_of(run).validation_loss));
+  EXPECT_TRUE(std::isnan(numbers_of(run).best_validation_loss));
+  EXPECT_EQ(numbers_of(run).initial_validation_loss, 5);
+  EXPECT_EQ(numbers_of(run).loss(), 3) << "of training";
+  validation.add(1, 4);
+  EXPECT_EQ(numbers_of(run).validation_loss, 4);
+  EXPECT_EQ(numbers_of(run).loss(), 4);
 }
 
 TEST(Verdict, FallsBackToTheTrainingLoss) {

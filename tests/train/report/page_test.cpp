@@ -134,6 +134,22 @@ TEST_F(PageTest, TheVerdictIsThatOfTheRule) {
       HasSubstr("gated: validation loss 1.6015, 0.5000 lower than base (± 0.0007): more than"));
 }
 
+TEST_F(PageTest, SaysWhichRunsAreLeftOutOfWhichComparison) {
+  write_run(folder / "runs", "long", {.gate = "sdpa", .more = "training.seq_len: 256\n"});
+  for (const char* run : {"base-seed1", "base-seed2"}) {
+    const fs::path config = folder / "runs" / run / "config.yaml";
+    write_file(config, read_file(config) + "training.seq_len: 128\n");
+  }
+  const Report made = report();
+  EXPECT_THAT(made.sections[0].findings,
+              testing::Contains("long and base: losses are not compared: training.seq_len is 256, "
+                                "there 128."));
+  EXPECT_THAT(made.sections[0].lead, HasSubstr("5 runs of 3 variants"));
+  fs::remove_all(folder / "runs/base-seed1");
+  EXPECT_THAT(make_report(read_report_sources({folder / "runs/base-seed2"})).sections[0].lead,
+              HasSubstr("1 run of 1 variant;"));
+}
+
 TEST_F(PageTest, TheSameAsText) {
   const Report made = report();
   EXPECT_THAT(report_markdown(made), HasSubstr("| gated | 2 | 1.6015 |"));

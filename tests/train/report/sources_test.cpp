@@ -81,6 +81,39 @@ TEST(ReportSources, UnfinishedRunsAreReadAndCalledSo) {
   EXPECT_THAT(run.remarks, ElementsAre(HasSubstr("is half a line")));
 }
 
+/// What the guard writes at `step` of a run, shortened.
+std::string stop_line(std::int64_t step) {
+  return fmt::format(
+      R"({{"time": 1, "step": {}, "kind": "not_finite", "action": "stop", "loss": null}})", step);
+}
+
+TEST(ReportSources, ARunThatTheGuardStoppedHasDiverged) {
+  TempFolder folder;
+  const auto path = write_run(folder.path(), "run");
+  write_file(path / "config.yaml", config_text({.steps = 200}));
+  const auto read = [&](const std::string& events) {
+    write_file(path / "events.jsonl", events);
+    return read_report_sources({path}).runs.at(0);
+  };
+  const ReportRun stopped = read(stop_line(151) + "\n{\"step\":1");
+  EXPECT_EQ(stopped.status, Status::diverged);
+  EXPECT_THAT(stopped.remarks, ElementsAre("the guard stopped it at step 151: not finite"));
+  // Continued from an older checkpoint, it has not come there again; or it went past it.
+  EXPECT_EQ(read(stop_line(160) + "\n").status, Status::unfinished);
+  EXPECT_EQ(read(stop_line(140) + "\n").status, Status::unfinished);
+  std::string skipped = stop_line(151);
+  skipped.replace(skipped.find("stop"), 4, "skip_update");
+  EXPECT_EQ(read(stop_line(151) + "\n" + skipped + "\n").status, Status::unfinished);
+}
+
+TEST(ReportSources, ARunThatWasStoppedBeforeItsFirstStepIsLeftOutAndWhy) {
+  TempFolder folder;
+  const auto path = write_run(folder.path(), "run", {.steps = 0});
+  write_file(path / "events.jsonl", stop_line(1) + "\n");
+  EXPECT_THAT(read_report_sources({path}).problems,
+              ElementsAre(Field(&ReportProblem::reason, HasSubstr("the guard stopped it before"))));
+}
+
 TEST(ReportSources, TablesOfOtherPrograms) {
   TempFolder folder;
   write_file(folder / "theirs.csv", "step,loss\n2,2.5\n1,3\n4,2.25\n");
@@ -116,6 +149,7 @@ TEST(ReportSources, Sweeps) {
   ASSERT_EQ(sources.sweeps.size(), 1u);
   EXPECT_EQ(sources.sweeps[0].variants.at(0).best_lr, 0.1);
   EXPECT_FALSE(sources.sweeps[0].variants.at(0).lr_sensitivity);
+  EXPECT_THAT(sources.sweeps[0].variants[0].grid, ElementsAre(0.1, 1));
 }
 
 TEST(ReportSources, ASweepOfAnotherVersionIsLeftOut) {

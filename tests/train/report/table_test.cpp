@@ -43,11 +43,18 @@ TEST(Table, HtmlIsEscaped) {
 }
 
 TEST(Table, CountsHaveUnits) {
-  EXPECT_EQ(number_cell(950, "").text, "950");
-  EXPECT_EQ(number_cell(307'200, "").text, "307.2k");
-  EXPECT_EQ(number_cell(999'960, "").text, "1M");
-  EXPECT_EQ(number_cell(3.02e12, "").text, "3.02T");
-  EXPECT_EQ(number_cell(3.02e12, "").number, 3.02e12);
+  EXPECT_EQ(number_cell(950, kCounts).text, "950");
+  EXPECT_EQ(number_cell(307'200, kCounts).text, "307.2k");
+  EXPECT_EQ(number_cell(999'960, kCounts).text, "1M");
+  EXPECT_EQ(number_cell(3.02e12, kCounts).text, "3.02T");
+  EXPECT_EQ(number_cell(3.02e12, kCounts).number, 3.02e12);
+}
+
+TEST(Table, TimesHaveTheUnitThatFits) {
+  EXPECT_EQ(number_cell(0.000121, kHours).text, "0.436 s");
+  EXPECT_EQ(number_cell(0.205, kHours).text, "12.3 min");
+  EXPECT_EQ(number_cell(0.205, kHours).number, 0.205);
+  EXPECT_EQ(number_cell(3.25, kHours).text, "3.25 h");
 }
 
 TEST(Table, ARowOfAnotherLengthIsAnError) {

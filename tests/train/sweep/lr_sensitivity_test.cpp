@@ -55,6 +55,19 @@ TEST(LrSensitivity, EachSeedIsCutBeforeTheMeanOverSeeds) {
   EXPECT_EQ(s.largest_stable_lr, 0.01);
 }
 
+// Both rates have a mean over seeds of 3, which hides what either seed shows: (2 + 4) / 2 - 2.
+TEST(LrSensitivity, OfEachSeedAlone) {
+  std::vector points = {finished(0.01, 2, 1), finished(0.1, 4, 1), finished(0.01, 4, 2),
+                        finished(0.1, 2, 2)};
+  auto s = summarize_lrs(points);
+  EXPECT_EQ(s.sensitivity, 0);
+  EXPECT_THAT(s.of_seeds, ElementsAre(1, 1));
+  points.push_back(finished(1, 4.5, 1));  // which seed 2 was not given
+  s = summarize_lrs(points);
+  EXPECT_THAT(s.grid, ElementsAre(0.01, 0.1, 1));
+  EXPECT_THAT(s.of_seeds, ElementsAre(1, 1));
+}
+
 TEST(LrSensitivity, StableMeansEverythingBelowIsToo) {
   const auto s = summarize_lrs(std::vector{finished(0.001, 3), diverged(0.01), finished(0.1, 2)});
   EXPECT_EQ(s.largest_stable_lr, 0.001);
@@ -68,6 +81,7 @@ TEST(LrSensitivity, WhatHasNotEndedIsNotInTheGrid) {
       std::vector{finished(0.01, 2, 1), finished(0.01, 2, 2), finished(0.1, 1, 1), open});
   EXPECT_THAT(s.grid, ElementsAre(0.01));
   EXPECT_EQ(s.sensitivity, 0);
+  EXPECT_THAT(s.of_seeds, ElementsAre(0, 0));
   const auto none = summarize_lrs(std::vector{open});
   EXPECT_THAT(none.grid, IsEmpty());
   EXPECT_TRUE(std::isnan(none.sensitivity) && std::isnan(none.best_lr));

@@ -134,6 +134,20 @@ TEST_F(SweepPoints, AMistakeIsNamedWithItsPlace) {
               HasSubstr("would take all cores"));
 }
 
+TEST_F(SweepPoints, LayoutsMustFitTheRanks) {
+  const std::string axes = "axes: [{key: parallelism.context, values: [1, 2]}]\n";
+  EXPECT_EQ(load("ranks: 2\nset: {training.global_batch_size: 2}\n" + axes).points.size(), 2U);
+  EXPECT_THAT(error(axes), HasSubstr("the run context2 cannot have ranks = 1"));
+  // How many ranks a launcher starts is not known.
+  EXPECT_EQ(load("launcher: [mpirun, -n, '2']\n" + axes).points.size(), 2U);
+}
+
+TEST_F(SweepPoints, RunsWithoutHeldOutDataAreWarnedOf) {
+  const std::string warning = warning_about(load(kAxes));
+  EXPECT_THAT(warning, HasSubstr("sweep.yaml: 4 of 4 runs have no data.validation: best"));
+  EXPECT_EQ(warning_about(load(std::string("set: {data.validation: held-out}\n") + kAxes)), "");
+}
+
 TEST_F(SweepPoints, MultiplesOfTheBestRateComeFromAnotherSweep) {
   write_file(
       folder / "other.json",

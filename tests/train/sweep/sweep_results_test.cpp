@@ -80,10 +80,15 @@ TEST(SweepResults, CsvHasALineForEachRun) {
 }
 
 TEST(SweepResults, TheTableHasALineForEachVariant) {
-  const Fixture f;
-  const std::string text = variants_text(summarize_variants(f.sweep, f.results));
-  EXPECT_THAT(text,
-              testing::ContainsRegex("base +0.01 +2.0000 +0.01 +1.3333 +3 in 0.001..0.1 +1\n"));
+  Fixture f;
+  const auto text = [&] { return variants_text(summarize_variants(f.sweep, f.results)); };
+  EXPECT_THAT(text(),
+              testing::ContainsRegex(
+                  "base +0.01 +2.0000 +0.01 +1.3333 +1.3333..1.3333 +3 in 0.001..0.1 +1\n$"));
+  f.sweep.points[2].variant = "other";
+  EXPECT_THAT(text(), HasSubstr("Variants have ended at different learning rates"));
+  EXPECT_THAT(variants_text(summarize_variants(f.sweep, SweepResults(3))),
+              testing::ContainsRegex("base +- +- +- +- +- +- +1\n"));
 }
 
 TEST(LiveTable, AlignsNamesAndFitsTheTerminal) {
