@@ -57,7 +57,8 @@ class CudaStream final : public GpuStream, public GpuGraphs {
   std::shared_ptr<GpuStream> another() override;
   Mark mark() override;
   void wait_for(const Mark& mark) override;
-  void run_graph(Graph& graph, const std::function<void()>& work) override;
+  Graph record(const std::function<void()>& work) override;
+  void launch(const Graph& graph, const std::function<void()>& work) override;
 
  private:
   /// Makes this GPU the calling thread's.
@@ -70,7 +71,6 @@ class CudaStream final : public GpuStream, public GpuGraphs {
   std::string description_;
   cudaStream_t stream_ = nullptr;
   StagingMemory staging_;
-  bool recording_ = false;
 };
 
 /// GPUs of this machine; throws one sentence if there is none, whatever the runtime says.
