@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+
 #include "dist/comm_queue.h"
 #include "ops/elementwise.h"
 #include "ops/route.h"
@@ -196,6 +198,29 @@ TEST_F(GpuGraphOfTwoStreams, IsMadeByMicroStepsAndGivenUpWhereItCannotBe) {
     }
     EXPECT_EQ(cuda_sim::Simulation::counts().graph_launches, 3);
   }
+}
+
+TEST(GpuGraphsOfRanks, AreGivenUpByAllWhereOneCannotRecord) {
+  const cuda_sim::Simulation simulation({.devices = 2});
+  std::atomic<int> calls = 0;
+  run_ranks(2, [&](Comm& control) {
+    RunConfig config;
+    Context ctx;
+    ctx.device = Device::cuda;
+    ctx.gpu = headgate_gpu_module()->open(control.rank());
+    Mesh mesh;
+    mesh.host = &control;
+    ParamStore store(mesh);
+    MicroStepGraphs its(config, ctx, store);
+    for (int i = 0; i < 3; ++i) {
+      its.run(ctx, {}, [&] {
+        ++calls;
+        if (control.rank() == 1) ctx.gpu->synchronize();  // planted
+      });
+    }
+  });
+  EXPECT_EQ(cuda_sim::Simulation::counts().graph_launches, 0);
+  EXPECT_EQ(calls, 2 * (3 + 1)) << "once more, to be recorded";
 }
 
 TEST_F(GpuGraphOfAnOp, AreNotMoreThanTheGpuShouldKeep) {

@@ -8,7 +8,7 @@ namespace {
 class GpuRankGraphs : public GpuGraphRun {
  protected:
   GpuRankGraphs() {
-    config.metrics.instrument_interval = config.metrics.details_interval = 0;
+    config.metrics.instrument_interval = 0;
     config.model.num_hidden_layers = 3;  // so that two of them take turns in the same memory
     config.model.hidden_size = config.model.intermediate_size = 16;
   }
@@ -103,6 +103,18 @@ TEST_F(GpuRankGraphs, ABalanceLossOverAllRanksIsInThem) {
   have_one_document();
   use(2, 1, 0);
   EXPECT_EQ(expect_same("moe", 2, {11}).graph_launches, 2 * (kSteps - 1));
+}
+
+TEST_F(GpuRankGraphs, LooksAreInThem) {
+  have_one_document();
+  config.metrics.instrument_interval = 2;
+  use(2, 1, 1);
+  EXPECT_EQ(expect_same("data", 2, {12}).graphs, 2 * 2);
+  expect_same_bits("data by op", "data by graph 12");
+  config.parallelism.tensor = 2;
+  use(1, 1, 0);
+  EXPECT_EQ(expect_same("tensor", 2, {13}).graphs, 2 * 2);
+  expect_same_bits("tensor by op", "tensor by graph 13");
 }
 
 TEST_F(GpuRankGraphs, AResumedRunHasTheSameBits) {
