@@ -171,7 +171,6 @@ std::shared_ptr<GpuStream> CudaStream::another() {
 }
 
 GpuStream::Mark CudaStream::mark() {
-  refuse_in_graph("a mark");
   use();
   cudaEvent_t event = nullptr;
   check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "an event");
@@ -187,23 +186,20 @@ void CudaStream::wait_for(const Mark& mark) {
 }
 
 void CudaStream::refuse_in_graph(const char* what) const {
-  HG_CHECK(!recording_, "GPU: {} cannot be part of a graph", what);
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check_cuda(cudaStreamIsCapturing(stream_, &status), "whether a stream is being recorded");
+  HG_CHECK(status == cudaStreamCaptureStatusNone, "GPU: {} cannot be part of a graph", what);
 }
 
-void CudaStream::run_graph(Graph& graph, const std::function<void()>& work) {
+GpuGraphs::Graph CudaStream::record(const std::function<void()>& work) {
   use();
-  if (!graph) {
-    StreamCapture capture(stream_);
-    recording_ = true;
-    try {
-      work();
-    } catch (...) {
-      recording_ = false;
-      throw;
-    }
-    recording_ = false;
-    graph = capture.finish();
-  }
+  StreamCapture capture(stream_);
+  work();
+  return capture.finish();
+}
+
+void CudaStream::launch(const Graph& graph, const std::function<void()>&) {
+  use();
   check_cuda(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph.get()), stream_), "a graph");
 }
 

@@ -60,7 +60,8 @@ class CudaStream final : public GpuStream, public GpuGraphs, public GpuWithFacts
   std::shared_ptr<GpuStream> another() override;
   Mark mark() override;
   void wait_for(const Mark& mark) override;
-  void run_graph(Graph& graph, const std::function<void()>& work) override;
+  Graph record(const std::function<void()>& work) override;
+  void launch(const Graph& graph, const std::function<void()>& work) override;
 
  private:
   /// Makes this GPU the calling thread's.
@@ -74,7 +75,6 @@ class CudaStream final : public GpuStream, public GpuGraphs, public GpuWithFacts
   std::string description_;
   cudaStream_t stream_ = nullptr;
   StagingMemory staging_;
-  bool recording_ = false;
   WaitWatch watch_;
 };
 

@@ -117,8 +117,7 @@ void StreamQueue::wait(Ticket ticket) {
   if (marks_.empty()) return;
   const Ticket oldest = submitted_ - static_cast<Ticket>(marks_.size()) + 1;
   const auto at = marks_.begin() + (std::max(ticket, oldest) - oldest);
-  // What has been waited for once leaves no mark: a wait that adds nothing would keep a micro-batch
-  // from being a graph.
+  // What has been waited for once leaves no mark: a recording must not wait for what was before it.
   if (*at == nullptr) return;
   compute_->wait_for(*at);
   for (auto its = at + 1; its != marks_.begin() && *--its != nullptr;) its->reset();

@@ -39,6 +39,9 @@ class CommQueue {
   /// For owners of memory that calls work on, before it goes: finishes what was submitted; by an
   /// exception that came after there were `exceptions`, drops it and ends the call that is running.
   virtual void leave(int exceptions) noexcept = 0;
+  /// What was submitted in a recording will not be done (core/gpu_graph.h): nobody is to wait for
+  /// it. Everything before must have been waited for.
+  virtual void forget() {}
 
   virtual Seconds seconds() const = 0;
 
@@ -78,7 +81,8 @@ class ThreadQueue final : public CommQueue {
 };
 
 /// A GPU's second stream does what calls enqueue there, behind what the first had when they were
-/// submitted; who waits is the first stream, never the host.
+/// submitted; who waits is the first stream, never the host. While the first is being recorded,
+/// calls are recorded with it, if wait_all comes before the recording, and again at its end.
 class StreamQueue final : public CommQueue {
  public:
   /// Comms of calls must have been made with `background`.
@@ -88,6 +92,7 @@ class StreamQueue final : public CommQueue {
   void wait(Ticket ticket) override;
   void wait_all() override { wait(submitted_); }
   void leave(int exceptions) noexcept override;
+  void forget() override { marks_.clear(); }
   /// Nothing: the host does not wait.
   Seconds seconds() const override { return {}; }
 

@@ -36,7 +36,7 @@ void ParamStore::publish(Context& ctx) {
 }
 
 void ParamStore::gather_updated(Context& ctx) {
-  turns_[0] = turns_[1] = -1;
+  turns_ = {-1, -1};
   if (ctx.device == Device::meta || mesh_.queue == nullptr) return;
   if (!shards(ZeroStage::optimizer)) return;
   for (UnitId unit = 0; unit < units(); ++unit) {
@@ -71,7 +71,7 @@ void ParamStore::gather(Context& ctx, UnitId unit, UnitId next) {
   const auto begin = [&](UnitId which) {
     if (which < 0 || !shards(ZeroStage::weights)) return;
     if (!units_[static_cast<std::size_t>(which)].recurring) return;
-    UnitId& there = turns_[which % 2];
+    UnitId& there = turns_[static_cast<std::size_t>(which) % 2];
     if (there != which) begin_gather(which);
     there = which;
   };

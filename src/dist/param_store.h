@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <exception>
 #include <functional>
 #include <span>
@@ -140,6 +141,12 @@ class ParamStore {
   /// Behind a unit's backward: begins to sum its gradients over the ranks. `first` and `last` are
   /// of the micro-batches of a step.
   void reduce(Context& ctx, UnitId unit, bool first, bool last);
+  /// Recurring units whose weights are whole in the memory that they take turns in; -1: none. What
+  /// gather begins with depends on them, and they on what it has begun: who repeats its work in
+  /// another way sets them.
+  using Turns = std::array<UnitId, 2>;
+  const Turns& turns() const { return turns_; }
+  void set_turns(const Turns& turns) { turns_ = turns; }
   /// Waits until all gradients are summed.
   void finish_reduce(Context& ctx);
 
@@ -235,7 +242,7 @@ class ParamStore {
   std::vector<Place> places_;  // of each parameter
   std::vector<Unit> units_;
   std::vector<Buffer> buffers_;
-  UnitId turns_[2] = {-1, -1};      // the units that are whole in the memory they take turns in
+  Turns turns_{-1, -1};
   std::shared_ptr<GpuStream> gpu_;  // whose memory it is; null: the host's
   Device device_ = Device::meta;
   DType compute_ = DType::f32;

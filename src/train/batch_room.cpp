@@ -4,19 +4,13 @@
 #include <bit>
 
 namespace hg {
-namespace {
 
-/// As many documents as a batch of such lengths is given on a GPU: how many there are is an
-/// argument of kernels, and few numbers serve for few graphs. Whole windows stay as they are:
-/// attention knows them by their number.
 std::int64_t padded_documents(const HostBatch& batch) {
   const std::int64_t count = std::ssize(batch.documents) - 1, tokens = std::ssize(batch.tokens);
   if (!batch.keys.empty() || count * batch.longest == tokens) return count;
   return std::min(tokens,
                   static_cast<std::int64_t>(std::bit_ceil(static_cast<std::size_t>(count))));
 }
-
-}  // namespace
 
 BatchRoom::BatchRoom(const Context& ctx, Arena& arena, std::int64_t tokens, bool parts) {
   if (ctx.scratch_device() != Device::cuda) return;
@@ -25,11 +19,12 @@ BatchRoom::BatchRoom(const Context& ctx, Arena& arena, std::int64_t tokens, bool
   ids_ = arena.allocate("batch", DType::i32, {n});
 }
 
-Batch BatchRoom::put(const Context& ctx, const HostBatch& batch) const {
+Batch BatchRoom::put(const Context& ctx, const HostBatch& batch, std::int64_t documents) const {
   Batch view = batch.view();
   if (!ids_) return view;
   std::vector<std::int32_t> bounds = batch.documents;  // and empty documents behind the last
-  bounds.resize(static_cast<std::size_t>(padded_documents(batch)) + 1, bounds.back());
+  documents = std::max(documents, padded_documents(batch));
+  bounds.resize(static_cast<std::size_t>(documents) + 1, bounds.back());
   view.documents = {bounds.data(), DType::i32, {std::ssize(bounds)}};
   std::int64_t used = 0;
   for (ConstTensor* part :

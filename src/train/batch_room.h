@@ -6,6 +6,11 @@
 
 namespace hg {
 
+/// As many documents as a batch of such lengths is given on a GPU, the last ones empty: how many
+/// there are is an argument of kernels, and few numbers serve for few graphs. Whole windows stay as
+/// they are, since attention knows them by their number; so do parts of what several ranks share.
+std::int64_t padded_documents(const HostBatch& batch);
+
 /// Where a rank computes on the processor, there is no room: batches are used where they are.
 class BatchRoom {
  public:
@@ -14,7 +19,8 @@ class BatchRoom {
   BatchRoom(const Context& ctx, Arena& arena, std::int64_t tokens, bool parts);
 
   /// The batch, where the context computes; until the next call on a GPU, else as long as it lives.
-  Batch put(const Context& ctx, const HostBatch& batch) const;
+  /// A GPU gets its padded documents, and at least so many.
+  Batch put(const Context& ctx, const HostBatch& batch, std::int64_t documents = 0) const;
 
  private:
   Tensor ids_;  // [n] i32; absent on the processor

@@ -42,7 +42,7 @@ MicroBatches::MicroBatches(const RunConfig& config, RunModel& run)
                HostBatch(micro_batch_tokens(config.training, mesh_))),
       views_(batches_.size()),
       losses_(run.ctx, run.tables, micro_batch_tokens(config.training, mesh_), micro_batches_),
-      graphs_(config, run.ctx, mesh_) {}
+      graphs_(config, run.ctx, run.store) {}
 
 MicroBatches::~MicroBatches() {
   if (mesh_.links != nullptr) mesh_.links->leave(exceptions_);
@@ -84,12 +84,16 @@ void MicroBatches::act_as_one(int micro_batch, Loader& loader, const Instruments
   const std::size_t place = load(micro_batch, loader);
   if (instruments != nullptr) seen_tokens_ = loader.whole().tokens;
   const Batch& batch = views_[place];
-  const MicroStepKey key{.accumulates = micro_batch > 0,
-                         .instruments = instruments,
-                         .tokens = batch.tokens.dim(0),
-                         .documents = batch.documents.dim(0) - 1,
-                         .longest = batch.longest};
-  graphs_.run(run_.ctx, key, place_in_step(micro_batch), [&] {
+  const MicroBatch micro = place_in_step(micro_batch);
+  const MicroStepKey key{
+      .accumulates = !micro.first,
+      .sends = micro.last && mesh_.queue != nullptr && run_.store.stage() < ZeroStage::gradients,
+      .instruments = instruments,
+      .tokens = batch.tokens.dim(0),
+      .documents = batch.documents.dim(0) - 1,
+      .longest = batch.longest,
+      .turns = run_.store.turns()};
+  graphs_.run(run_.ctx, key, [&] {
     const PipelineAction whole{
         .pass = PipelineAction::Pass::forward, .micro_batch = micro_batch, .chunk = 0, .slot = 0};
     forward(whole, batch, instruments);
@@ -108,10 +112,20 @@ std::size_t MicroBatches::load(int micro_batch, Loader& loader) {
     const auto start = Clock::now();
     batches_[place] = loader.next();
     data_seconds_ += seconds_since(start);
-    views_[place] = run_.batches[place].put(run_.ctx, batches_[place]);
+    views_[place] =
+        run_.batches[place].put(run_.ctx, batches_[place], shared_documents(batches_[place]));
     ++loaded_;
   }
   return place;
+}
+
+std::int64_t MicroBatches::shared_documents(const HostBatch& batch) const {
+  // Whether NCCL's calls are part of a graph, and of which, must be the same on all ranks: so must
+  // be the number, which is in the graph's key. It is without graphs, too: these change no bit.
+  if (!on_gpu(run_.ctx) || mesh_.data.size == 1 || mesh_.context.size > 1) return 0;
+  auto most = static_cast<std::int32_t>(padded_documents(batch));
+  mesh_.host->all_reduce({&most, DType::i32, {1}}, Reduce::max, "documents of a micro-batch");
+  return most;
 }
 
 void MicroBatches::forward(const PipelineAction& action, const Batch& batch,

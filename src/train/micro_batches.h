@@ -48,6 +48,8 @@ class MicroBatches {
   MicroBatch place_in_step(int micro_batch) const;
   void forward(const PipelineAction& action, const Batch& batch, const Instruments* instruments);
   void backward(const PipelineAction& action, const Batch& batch);
+  /// Documents that the batch is to have on every rank's GPU; 0 if each may have its own number.
+  std::int64_t shared_documents(const HostBatch& batch) const;
   /// The place of a micro-batch in batches_, loaded.
   std::size_t load(int micro_batch, Loader& loader);
   void finish(Slot& slot);

@@ -9,32 +9,26 @@ namespace hg {
 namespace {
 
 /// Why no micro-batch of a run can be in a graph; null if some can.
-const char* hindrance(const RunConfig& config, const Mesh& mesh) {
-  const MoeConfig& moe = config.model.moe;
+const char* hindrance(const Mesh& mesh) {
   if (mesh.pipeline.size > 1) return "pipeline stages wait for each other";
-  if (mesh.context.size > 1 || mesh.tensor.size > 1)
-    return "ranks that share a micro-batch talk in the middle of it";
+  if (mesh.context.size > 1) return "parts of sequences have as many documents as there are";
   if (mesh.expert.size > 1) return "expert parallelism waits for numbers of rows";
-  if (mesh.tokens.size > 1 && moe.num_experts > 0 && moe.aux_loss_coef > 0 &&
-      moe.load_balance == LoadBalance::global_batch)
-    return "the balance loss adds up loads of all ranks";
-  if (mesh.world.size > 1 && zero_stage(config) >= ZeroStage::gradients)
-    return "each sends its gradients to other ranks (parallelism.zero_stage)";
   return nullptr;
 }
 
 std::string words(const MicroStepKey& key) {
-  return fmt::format("micro-batches of {} tokens in up to {} documents, gradients {}{}", key.tokens,
-                     key.documents, key.accumulates ? "added" : "written",
+  return fmt::format("micro-batches of {} tokens in up to {} documents, gradients {}{}{}",
+                     key.tokens, key.documents, key.accumulates ? "added" : "written",
+                     key.sends ? " and sent" : "",
                      key.instruments != nullptr ? ", seen by instruments" : "");
 }
 
 }  // namespace
 
-MicroStepGraphs::MicroStepGraphs(const RunConfig& config, const Context& ctx, const Mesh& mesh)
-    : shares_optimizer_(zero_stage(config) >= ZeroStage::optimizer), alone_(mesh.world.size == 1) {
+MicroStepGraphs::MicroStepGraphs(const RunConfig& config, const Context& ctx, ParamStore& store)
+    : store_(store) {
   if (!on_gpu(ctx) || !config.training.cuda_graphs) return;
-  const char* const why = hindrance(config, mesh);
+  const char* const why = hindrance(store.mesh());
   if (why != nullptr) {
     log_info("micro-batches run op by op, not as CUDA graphs: {}", why);
   } else {
@@ -42,41 +36,59 @@ MicroStepGraphs::MicroStepGraphs(const RunConfig& config, const Context& ctx, co
   }
 }
 
-/// Whether a micro-batch's passes send something to other ranks, or wait for what they send.
-bool MicroStepGraphs::communicates(MicroBatch micro) const {
-  return !alone_ && (micro.last || (micro.first && shares_optimizer_));
-}
-
 void MicroStepGraphs::say_once(const std::string& sentence) {
   if (said_.insert(sentence).second) log_info("{}", sentence);
 }
 
-void MicroStepGraphs::run(const Context& ctx, const MicroStepKey& key, MicroBatch micro,
+void MicroStepGraphs::run(const Context& ctx, const MicroStepKey& key,
                           const std::function<void()>& work) {
-  if (ctx.trace != nullptr) return work();  // it waits for each op
-  if (communicates(micro)) {
-    say_once("the micro-batches of a step that send gradients, or wait for weights, run op by op");
-    return work();
-  }
-  if (refused_.contains(key)) return work();
+  // A trace waits for each op.
+  if (ctx.trace != nullptr || refused_.contains(key)) return work();
   const auto [known, is_new] = graphs_.try_emplace(key);
   if (is_new) return work();
-  GpuGraphs::Graph& graph = known->second;
-  const bool records = graph == nullptr;
-  const auto recorded = [](const auto& its) { return its.second != nullptr; };
-  if (records && std::ranges::count_if(graphs_, recorded) == std::int64_t{kMost}) {
+  Entry& entry = known->second;
+  const auto recorded = [](const auto& its) { return its.second.graph != nullptr; };
+  if (!entry.graph && std::ranges::count_if(graphs_, recorded) == std::int64_t{kMost}) {
     say_once(fmt::format("there are {} CUDA graphs: other micro-batches run op by op", kMost));
     return work();
   }
+  // What is under way in the background is waited for here, since a graph cannot: and, within the
+  // graph, what it sends itself.
+  CommQueue* const queue = store_.mesh().queue;
+  if (queue != nullptr) queue->wait_all();
+  const auto joined = [&] {
+    store_.set_turns(key.turns);
+    work();
+    if (queue != nullptr) queue->wait_all();
+  };
+  if (!entry.graph && !record(key, entry, joined)) return work();
+  gpu_->launch(entry.graph, joined);
+  store_.set_turns(entry.turns);
+}
+
+bool MicroStepGraphs::record(const MicroStepKey& key, Entry& entry,
+                             const std::function<void()>& work) {
+  const Mesh& mesh = store_.mesh();
+  std::string problem;
   try {
-    gpu_->run_graph(graph, work);
+    entry = {.graph = gpu_->record(work), .turns = store_.turns()};
   } catch (const Error& error) {
-    if (graph != nullptr) throw;  // it was recorded: this is the GPU's
-    log_warn("no CUDA graph of {}: {}", words(key), error.what());
-    refused_.insert(key);
-    return work();
+    problem = error.what();
   }
-  if (records) log_info("a CUDA graph of {}", words(key));
+  std::int32_t failed = problem.empty() ? 0 : 1;
+  if (mesh.host != nullptr)
+    mesh.host->all_reduce({&failed, DType::i32, {1}}, Reduce::max, "a CUDA graph");
+  if (failed == 0) {
+    log_info("a CUDA graph of {}", words(key));
+    return true;
+  }
+  log_warn("no CUDA graph of {}: {}", words(key),
+           problem.empty() ? "another rank could not record it" : problem);
+  entry.graph = nullptr;
+  refused_.insert(key);
+  store_.set_turns(key.turns);
+  if (mesh.queue != nullptr) mesh.queue->forget();
+  return false;
 }
 
 }  // namespace hg

@@ -1,6 +1,8 @@
 // The simulated runtime's graphs: what a stream records, and does again.
 #include "cuda_sim/graphs.h"
 
+#include <algorithm>
+
 #include "core/check.h"
 #include "cuda_sim/machine.h"
 
@@ -12,6 +14,22 @@ namespace {
 thread_local std::weak_ptr<Capture> its_capture;
 
 cudaStream_t resolved(cudaStream_t stream) { return device().stream_of(stream); }
+
+/// Whether the stream that began waits for all that others have recorded.
+bool is_joined(const Capture& capture) {
+  std::vector<bool> done(capture.nodes.size());
+  std::vector<std::size_t> nodes = capture.streams.front()->nodes;
+  while (!nodes.empty()) {
+    const std::size_t node = nodes.back();
+    nodes.pop_back();
+    if (done[node]) continue;
+    done[node] = true;
+    nodes.insert(nodes.end(), capture.nodes[node].after.begin(), capture.nodes[node].after.end());
+  }
+  return std::ranges::all_of(capture.streams, [&](cudaStream_t stream) {
+    return std::ranges::all_of(stream->nodes, [&](std::size_t node) { return done[node]; });
+  });
+}
 
 cudaError_t invalid(Capture& capture, const char* call) {
   capture.failure = fmt::format("of {}", call);
@@ -39,6 +57,7 @@ std::string cuda_sim::difference(cudaGraph_t a, cudaGraph_t b) {
   const std::vector<Node>&x = a->nodes, &y = b->nodes;
   for (std::size_t i = 0; i < std::min(x.size(), y.size()); ++i) {
     const Operands &of_x = x[i].operands, &of_y = y[i].operands;
+    if (x[i].after != y[i].after) return fmt::format("node {} stands behind other nodes", i);
     if (of_x == of_y) continue;
     const bool alike = std::string_view(of_x.kind) == of_y.kind;
     std::size_t operand = 0;
@@ -64,8 +83,8 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
     return error(cudaErrorNotSupported,
                  "the simulation knows neither global captures nor those of "
                  "streams that take turns with the default stream");
-  stream->capture =
-      std::make_shared<Capture>(Capture{.relaxed = mode == cudaStreamCaptureModeRelaxed});
+  stream->capture = std::make_shared<Capture>(
+      Capture{.relaxed = mode == cudaStreamCaptureModeRelaxed, .streams = {stream}});
   its_capture = stream->capture;
   return cudaSuccess;
 }
@@ -84,8 +103,19 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   if (!stream->capture) return error(cudaErrorIllegalState, "the stream records nothing");
   if (its_capture.lock() != stream->capture)
     return error(cudaErrorStreamCaptureWrongThread, "another thread began the recording");
-  const cudaError_t code = check_capture(stream);
-  const auto capture = std::exchange(stream->capture, nullptr);
+  const auto capture = stream->capture;
+  if (stream != capture->streams.front()) {
+    capture->failure = "of its end in a stream that did not begin it";
+    return error(cudaErrorStreamCaptureUnmatched, "the recording was begun in another stream");
+  }
+  cudaError_t code = check_capture(stream);
+  if (code == cudaSuccess && !is_joined(*capture))
+    code = error(cudaErrorStreamCaptureUnjoined,
+                 "the recording ends before its stream waits for what another one has recorded");
+  for (const cudaStream_t its : capture->streams) {
+    its->capture = nullptr;
+    its->nodes.clear();
+  }
   if (code != cudaSuccess) return code;
   *graph = new CUgraph_st{std::move(capture->nodes)};
   ++machine().graphs_alive;
@@ -100,7 +130,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* ready, cudaGraph_t graph, unsigned long long) {
   if (const cudaError_t code = check_caller()) return code;
-  *ready = new CUgraphExec_st{std::make_shared<const std::vector<Node>>(graph->nodes)};
+  *ready = new CUgraphExec_st{graph->nodes};
   ++machine().graphs_alive;
   ++machine().graphs;
   return cudaSuccess;
@@ -114,16 +144,13 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t ready) {
   return cudaSuccess;
 }
 
-/// Nodes are items of the stream, so that other streams get their turns between them.
+/// Nodes are done one by one, so that other streams get their turns between them.
 cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t stream) {
   if (const cudaError_t code = check_caller()) return code;
   stream = resolved(stream);
   if (const cudaError_t code = check_not_capturing(stream, "cudaGraphLaunch")) return code;
   ++machine().graph_launches;
-  for (std::size_t i = 0; i < ready->nodes->size(); ++i) {
-    ready->last =
-        device().enqueue(stream, [nodes = ready->nodes, i] { return (*nodes)[i].work(); });
-  }
+  ready->last = device().launch(stream, ready->nodes);
   return cudaSuccess;
 }
 }

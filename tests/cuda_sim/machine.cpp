@@ -46,15 +46,47 @@ bool Operands::operator==(const Operands& other) const {
 
 MarkPointer Device::enqueue(cudaStream_t stream, Work work, std::vector<MarkPointer> after,
                             Operands operands) {
-  const std::scoped_lock lock(mutex_);
   if (stream->capture) {
-    if (operands.kind == nullptr) stream->capture->failure = "of work that cannot be captured";
-    stream->capture->nodes.push_back({.work = std::move(work), .operands = std::move(operands)});
-    const auto mark = std::make_shared<Mark>();
-    mark->capture = stream->capture;
-    mark->captured = true;
-    return mark;
+    record(
+        stream, [work = std::move(work)] { return work; }, std::move(operands));
+    return nullptr;
   }
+  const std::scoped_lock lock(mutex_);
+  return append(stream, std::move(work), std::move(after));
+}
+
+void Device::record(cudaStream_t stream, std::function<Work()> begin, Operands operands) {
+  const std::scoped_lock lock(mutex_);
+  Capture& capture = *stream->capture;
+  if (operands.kind == nullptr) capture.failure = "of work that cannot be captured";
+  const auto branch = std::ranges::find(capture.streams, stream) - capture.streams.begin();
+  capture.nodes.push_back({.begin = std::move(begin),
+                           .operands = std::move(operands),
+                           .branch = static_cast<std::size_t>(branch),
+                           .after = stream->nodes});
+  stream->nodes = {capture.nodes.size() - 1};
+}
+
+MarkPointer Device::launch(cudaStream_t stream, const std::vector<Node>& nodes) {
+  const std::scoped_lock lock(mutex_);
+  const MarkPointer before = stream->last;
+  std::vector<cudaStream_t> branches{stream};  // nodes of one stand behind each other
+  std::vector<MarkPointer> marks;
+  for (const Node& node : nodes) {
+    while (branches.size() <= node.branch) {
+      branches_.push_back(
+          std::make_unique<CUstream_st>(CUstream_st{.device = stream->device, .blocking = false}));
+      branches.push_back(branches_.back().get());
+    }
+    std::vector<MarkPointer> after{before};
+    for (const std::size_t i : node.after) after.push_back(marks[i]);
+    marks.push_back(append(branches[node.branch], node.begin(), std::move(after)));
+  }
+  return append(
+      stream, [] { return true; }, std::move(marks));
+}
+
+MarkPointer Device::append(cudaStream_t stream, Work work, std::vector<MarkPointer> after) {
   const auto& default_stream = streams_.front();
   const auto wait_for = [&](const MarkPointer& mark) {
     if (!is_done(mark)) after.push_back(mark);
@@ -100,10 +132,13 @@ std::vector<std::shared_ptr<Capture>> Device::captures() {
 bool Device::step() {
   const std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock) return false;
+  std::erase_if(branches_, [](const auto& branch) { return branch->items.empty(); });
   std::vector<CUstream_st*> ready;
-  for (const auto& stream : streams_) {
-    if (!stream->items.empty() && std::ranges::all_of(stream->items.front().after, is_done))
-      ready.push_back(stream.get());
+  for (const auto* streams : {&streams_, &branches_}) {
+    for (const auto& stream : *streams) {
+      if (!stream->items.empty() && std::ranges::all_of(stream->items.front().after, is_done))
+        ready.push_back(stream.get());
+    }
   }
   std::ranges::shuffle(ready, random_);
   for (CUstream_st* stream : ready) {
@@ -172,7 +207,7 @@ bool Simulation::sanitized() {
 }
 
 std::size_t Simulation::left_over() {
-  std::size_t count = machine().memory.blocks() + machine().graphs_alive;
+  std::size_t count = machine().memory.blocks() + machine().graphs_alive + machine().outlived;
   for (const auto& device : machine().devices) count += device->streams();
   return count;
 }

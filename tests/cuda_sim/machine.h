@@ -26,9 +26,11 @@ struct Capture;
 /// The end of a piece of work, for whoever waits for it.
 struct Mark {
   std::atomic<bool> done{false};
-  hg::Clock::time_point when{};      // written before done
-  std::weak_ptr<Capture> capture{};  // in which the work was recorded: it is never done
+  hg::Clock::time_point when{};  // written before done
+  // Of an event that was recorded in a capture; it is never done.
   bool captured = false;
+  std::weak_ptr<Capture> capture{};  // gone when that has ended
+  std::vector<std::size_t> nodes{};  // what it stands behind
 };
 using MarkPointer = std::shared_ptr<Mark>;
 
@@ -46,13 +48,16 @@ struct Operands {
 
 /// Work in a graph: it can be done again.
 struct Node {
-  Work work;
+  std::function<Work()> begin;  // the work of one launch
   Operands operands;
+  std::size_t branch;              // one for each stream; 0 is of the one that began to record
+  std::vector<std::size_t> after;  // nodes that are done before: graphs know no other order
 };
 
-/// What a stream is recording.
+/// What one stream is recording, and those that have joined it.
 struct Capture {
-  bool relaxed;  // the thread may call what is unsafe
+  bool relaxed;                         // the thread may call what is unsafe
+  std::vector<cudaStream_t> streams{};  // the first began
   std::vector<Node> nodes{};
   std::string failure{};  // why it is invalid
 };
@@ -71,6 +76,7 @@ struct CUstream_st {
   std::deque<cuda_sim::Item> items{};
   cuda_sim::MarkPointer last{};  // of what was enqueued last; null before
   std::shared_ptr<cuda_sim::Capture> capture{};
+  std::vector<std::size_t> nodes{};  // of the capture, that the next one recorded stands behind
 };
 
 struct CUgraph_st {
@@ -78,7 +84,7 @@ struct CUgraph_st {
 };
 
 struct CUgraphExec_st {
-  std::shared_ptr<const std::vector<cuda_sim::Node>> nodes;
+  std::vector<cuda_sim::Node> nodes;
   cuda_sim::MarkPointer last{};  // of the latest launch
 };
 
@@ -105,6 +111,11 @@ class Device {
   /// each other. A stream that is being captured records the work.
   MarkPointer enqueue(cudaStream_t stream, Work work, std::vector<MarkPointer> after = {},
                       Operands operands = {});
+  /// For a stream that is being captured: work that is another one in every launch.
+  void record(cudaStream_t stream, std::function<Work()> begin, Operands operands);
+  /// Does what was recorded behind all that is in the stream. Branches are in no order but that of
+  /// their nodes.
+  MarkPointer launch(cudaStream_t stream, const std::vector<Node>& nodes);
   MarkPointer last_of(cudaStream_t stream);
   std::vector<MarkPointer> last_of_all();
   std::size_t streams();  // without the default stream
@@ -118,9 +129,13 @@ class Device {
   std::string failure();
 
  private:
+  // With the mutex held:
+  MarkPointer append(cudaStream_t stream, Work work, std::vector<MarkPointer> after);
+
   std::mutex mutex_;
   std::mt19937_64 random_;
-  std::vector<std::unique_ptr<CUstream_st>> streams_;  // the first is the default stream
+  std::vector<std::unique_ptr<CUstream_st>> streams_;   // the first is the default stream
+  std::vector<std::unique_ptr<CUstream_st>> branches_;  // of graphs that run
   std::string failure_;
 };
 
@@ -176,6 +191,7 @@ struct Machine {
   std::atomic<std::int64_t> allocations{0}, waits{0}, launches{0};
   std::atomic<std::int64_t> graphs{0}, graph_launches{0};
   std::atomic<std::size_t> graphs_alive{0};  // of both kinds
+  std::atomic<std::size_t> outlived{0};      // communicators that went before their graphs
 
   std::mutex cliques_mutex;
   std::map<std::string, std::shared_ptr<Clique>> cliques;  // of NCCL, by the id of their making

@@ -264,6 +264,12 @@ const char* cudaGetErrorName(cudaError_t code) {
       return "cudaErrorStreamCaptureInvalidated";
     case cudaErrorStreamCaptureIsolation:
       return "cudaErrorStreamCaptureIsolation";
+    case cudaErrorStreamCaptureMerge:
+      return "cudaErrorStreamCaptureMerge";
+    case cudaErrorStreamCaptureUnmatched:
+      return "cudaErrorStreamCaptureUnmatched";
+    case cudaErrorStreamCaptureUnjoined:
+      return "cudaErrorStreamCaptureUnjoined";
     case cudaErrorCapturedEvent:
       return "cudaErrorCapturedEvent";
     default:

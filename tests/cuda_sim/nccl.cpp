@@ -173,6 +173,7 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
 ncclResult_t ncclCommFinalize(ncclComm_t comm) {
   if (const ncclResult_t code = check_ready(comm)) return code;
   Member* member = comm->member.get();
+  if (member->in_graphs()) ++machine().outlived;
   return begin(*member, [member] {
     if (!member->idle()) machine().advance(member->device());
     return member->idle();
@@ -180,12 +181,14 @@ ncclResult_t ncclCommFinalize(ncclComm_t comm) {
 }
 
 ncclResult_t ncclCommDestroy(ncclComm_t comm) {
+  if (comm->member->in_graphs()) ++machine().outlived;
   machine().wait(comm->member->device(), [&] { return comm->member->idle(); });
   delete comm;
   return ncclSuccess;
 }
 
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
+  if (comm->member->in_graphs()) ++machine().outlived;
   comm->member->abort();
   delete comm;
   return ncclSuccess;

@@ -33,6 +33,7 @@ std::string Ask::words() const {
   std::string words = fmt::format("{} of {} {}", name, count, name_of(type));
   if (op == ncclMax) words += ", max";
   if (kind == Kind::broadcast) words += fmt::format(", from {}", root);
+  if (recorded > 0) words += fmt::format(", recorded as number {}", recorded);
   return words;
 }
 
@@ -154,7 +155,8 @@ void Clique::post(Lock& lock, int rank, const std::shared_ptr<Parcel>& parcel) {
   const std::shared_ptr<Parcel> other = waiting.front();
   waiting.pop_front();
   const Ask &sent = sends ? parcel->ask : other->ask, &expected = sends ? other->ask : parcel->ask;
-  if (sent.count != expected.count || sent.type != expected.type) {
+  if (sent.count != expected.count || sent.type != expected.type ||
+      (sent.recorded > 0) != (expected.recorded > 0)) {
     fail(lock, ncclInternalError,
          fmt::format("rank {} calls {} to rank {}, which calls {}", pair.first, sent.words(),
                      pair.second, expected.words()));

@@ -33,11 +33,13 @@ struct Ask {
   std::size_t count = 0;  // as in the call: of the piece, where there are pieces
   ncclDataType_t type = ncclFloat32;
   ncclRedOp_t op = ncclSum;
-  int root = -1;            // of broadcast
-  int peer = -1;            // of send and receive
-  int color = -1, key = 0;  // of split
+  int root = -1;              // of broadcast
+  int peer = -1;              // of send and receive
+  int color = -1, key = 0;    // of split
+  std::int64_t recorded = 0;  // if by a graph: the how manieth of the communicator's that were
 
-  /// "AllReduce of 7 float32, max"; equal for calls that belong together.
+  /// "AllReduce of 7 float32, max"; equal for calls that belong together. Whether a call is of a
+  /// graph is the same on all ranks, and so is of which.
   std::string words() const;
 };
 

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "core/check.h"
+#include "cuda_sim/kernel.h"
 #include "cuda_sim/machine.h"
 
 namespace cuda_sim {
@@ -27,15 +28,38 @@ bool Member::try_work(const std::function<bool()>& work) {
   }
 }
 
-void Member::queue(cudaStream_t stream, std::function<bool()> work) {
-  ++queued_;
+void Member::queue(cudaStream_t stream, const std::vector<Ask>& asks,
+                   const std::function<std::function<bool()>(const std::vector<Ask>&)>& begin) {
   Device& its_device = *machine().devices.at(static_cast<std::size_t>(device_));
-  its_device.enqueue(its_device.stream_of(stream),
-                     [self = shared_from_this(), work = std::move(work)] {
-                       const bool done = self->try_work(work);
-                       if (done) --self->queued_;
-                       return done;
-                     });
+  stream = its_device.stream_of(stream);
+  const auto work_of = [self = shared_from_this(), begin](const std::vector<Ask>& its_asks) {
+    ++self->queued_;
+    return Work([self, work = begin(its_asks)] {
+      const bool done = self->try_work(work);
+      if (done) --self->queued_;
+      return done;
+    });
+  };
+  if (!stream->capture) {
+    its_device.enqueue(stream, work_of(asks));
+    return;
+  }
+  if (check_capture(stream) != cudaSuccess)
+    return note({ncclUnhandledCudaError, Simulation::explanation()});
+  std::vector<Ask> recorded = asks;
+  Operands operands{.kind = "call of NCCL", .values = {bytes_of(this)}};
+  for (Ask& ask : recorded) {
+    for (const auto& value :
+         {bytes_of(ask.kind), bytes_of(ask.in), bytes_of(ask.out), bytes_of(ask.count),
+          bytes_of(ask.type), bytes_of(ask.op), bytes_of(ask.root), bytes_of(ask.peer)})
+      operands.values.push_back(value);
+    ask.recorded = ++recorded_;
+  }
+  ++recordings_;
+  const std::shared_ptr<void> reference(
+      nullptr, [self = shared_from_this()](void*) { --self->recordings_; });
+  its_device.record(
+      stream, [work_of, recorded, reference] { return work_of(recorded); }, std::move(operands));
 }
 
 void Member::enqueue(std::vector<std::pair<cudaStream_t, Ask>> calls) {
@@ -47,15 +71,19 @@ void Member::enqueue(std::vector<std::pair<cudaStream_t, Ask>> calls) {
       exchanges[stream].push_back(ask);
       continue;
     }
-    queue(stream, [this, ask, number = next_number(), since = Time{}]() mutable {
-      if (since == Time{}) since = hg::Clock::now();
-      return clique_->collective(rank_, number, ask, since);
+    queue(stream, {ask}, [this](const std::vector<Ask>& its) {
+      return [this, ask = its.front(), number = next_number(), since = Time{}]() mutable {
+        if (since == Time{}) since = hg::Clock::now();
+        return clique_->collective(rank_, number, ask, since);
+      };
     });
   }
   for (const auto& [stream, asks] : exchanges) {
-    queue(stream, [this, asks, begun = Clique::Parcels(), since = Time{}]() mutable {
-      if (since == Time{}) since = hg::Clock::now();
-      return clique_->exchange(rank_, asks, begun, since);
+    queue(stream, asks, [this](const std::vector<Ask>& its) {
+      return [this, its, begun = Clique::Parcels(), since = Time{}]() mutable {
+        if (since == Time{}) since = hg::Clock::now();
+        return clique_->exchange(rank_, its, begun, since);
+      };
     });
   }
 }

@@ -26,6 +26,8 @@ class Member : public std::enable_shared_from_this<Member> {
   std::int64_t next_number() { return ++number_; }
   /// Puts calls of a group into streams: collectives in their order, sends and receives as one.
   void enqueue(std::vector<std::pair<cudaStream_t, Ask>> calls);
+  /// Whether graphs live that its calls were recorded in.
+  bool in_graphs() const { return recordings_ > 0; }
   /// Whether the device has done all of it.
   bool idle() const { return queued_ == 0; }
 
@@ -42,13 +44,16 @@ class Member : public std::enable_shared_from_this<Member> {
  private:
   /// True when it is done, or the communicator has failed.
   bool try_work(const std::function<bool()>& work);
-  void queue(cudaStream_t stream, std::function<bool()> work);
+  /// `begin` makes the work: once, or for each launch of a graph.
+  void queue(cudaStream_t stream, const std::vector<Ask>& asks,
+             const std::function<std::function<bool()>(const std::vector<Ask>&)>& begin);
   void note(const NcclFailure& failure);
 
   const std::shared_ptr<Clique> clique_;
   const int rank_, device_;
   const bool blocking_;
-  std::int64_t number_ = 0;
+  std::int64_t number_ = 0, recorded_ = 0;
+  std::atomic<int> recordings_{0};
   std::atomic<int> queued_{0};
   std::atomic<bool> aborted_{false};
   mutable std::mutex mutex_;

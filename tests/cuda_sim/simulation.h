@@ -51,7 +51,8 @@ class Simulation {
     std::int64_t graphs, graph_launches;  // graphs made; how often any was launched
   };
   static Counts counts();
-  /// Allocations that were not freed, and streams and graphs that were not destroyed.
+  /// Allocations that were not freed, streams and graphs that were not destroyed, and communicators
+  /// that were, or aborted, before graphs of their calls: there the real NCCL waits for ever.
   static std::size_t left_over();
   /// Whether kernels run with AddressSanitizer, which ends the program where they go wrong.
   static bool sanitized();

@@ -30,18 +30,28 @@ cudaError_t wait_for(const std::vector<MarkPointer>& marks, Device& its_device) 
   return state_of(its_device);
 }
 
-/// A capture waits for what it records itself, and nobody else does.
-cudaError_t check_wait_in_capture(cudaStream_t stream, cudaEvent_t event) {
-  if (!event->mark) return cudaSuccess;
-  if (stream->capture && event->mark->capture.lock() != stream->capture) {
-    stream->capture->failure = "of an event of another stream";
-    return error(cudaErrorStreamCaptureIsolation,
-                 "a stream that records waits for an event that was not recorded with it");
+/// Waiting for an event of a capture: what is recorded next stands behind it. A stream that does
+/// not record yet joins.
+cudaError_t wait_in_capture(cudaStream_t stream, const Mark& mark) {
+  const auto capture = mark.capture.lock();
+  if (!capture) return error(cudaErrorCapturedEvent, "the event is of a recording that has ended");
+  if (stream->capture && stream->capture != capture) {
+    stream->capture->failure = capture->failure = "of an event of another recording";
+    return error(cudaErrorStreamCaptureMerge, "a wait would merge two recordings");
   }
-  if (stream->capture || !event->mark->captured) return cudaSuccess;
-  if (const auto its = event->mark->capture.lock()) its->failure = "of a wait by another stream";
-  return error(cudaErrorStreamCaptureUnsupported,
-               "another stream joins a recording, which the simulation does not know");
+  if (stream->blocking)
+    return error(cudaErrorNotSupported,
+                 "the simulation does not know captures of streams that take turns with the "
+                 "default stream");
+  if (!stream->capture) {
+    stream->capture = capture;
+    capture->streams.push_back(stream);
+  }
+  for (const std::size_t node : mark.nodes) {
+    if (std::ranges::find(stream->nodes, node) == stream->nodes.end())
+      stream->nodes.push_back(node);
+  }
+  return cudaSuccess;
 }
 
 cudaError_t check_not_captured(cudaEvent_t event) {
@@ -117,8 +127,14 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   Device& its_device = device_of(stream);
   stream = its_device.stream_of(stream);
   if (const cudaError_t code = check_capture(stream)) return code;
-  if (const cudaError_t code = check_wait_in_capture(stream, event)) return code;
-  if (is_done(event->mark) || event->mark->captured) return cudaSuccess;  // or never recorded
+  if (!event->mark) return cudaSuccess;  // never recorded
+  if (event->mark->captured) return wait_in_capture(stream, *event->mark);
+  if (stream->capture) {
+    stream->capture->failure = "of an event of another stream";
+    return error(cudaErrorStreamCaptureIsolation,
+                 "a stream that records waits for an event that was not recorded with it");
+  }
+  if (is_done(event->mark)) return cudaSuccess;
   its_device.enqueue(stream, [] { return true; }, {event->mark});
   return cudaSuccess;
 }
@@ -142,7 +158,14 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   Device& its_device = device_of(stream);
   stream = its_device.stream_of(stream);
   if (const cudaError_t code = check_capture(stream)) return code;
-  event->mark = its_device.enqueue(stream, [] { return true; }, {}, {.kind = "event"});
+  if (stream->capture) {
+    event->mark = std::make_shared<Mark>();
+    event->mark->captured = true;
+    event->mark->capture = stream->capture;
+    event->mark->nodes = stream->nodes;
+  } else {
+    event->mark = its_device.enqueue(stream, [] { return true; });
+  }
   return cudaSuccess;
 }
 

@@ -2,8 +2,6 @@
 // recorded once more, and must be the same.
 #pragma once
 
-#include <map>
-
 #include "core/gpu_facts.h"
 #include "core/gpu_graph.h"
 #include "core/gpu_module.h"
@@ -19,10 +17,6 @@ class CheckedStream final : public GpuStream, public GpuGraphs, public GpuWithFa
  public:
   explicit CheckedStream(std::shared_ptr<GpuStream> its)
       : its_(std::move(its)), graphs_(dynamic_cast<GpuGraphs&>(*its_)) {}
-  ~CheckedStream() override {
-    for (const auto& [graph, recorded] : recorded_) cudaGraphDestroy(recorded);
-  }
-
   const std::string& description() const override { return its_->description(); }
   GpuFacts facts() const override { return facts_of(*its_); }
   int device() const override { return its_->device(); }
@@ -46,8 +40,13 @@ class CheckedStream final : public GpuStream, public GpuGraphs, public GpuWithFa
   Mark mark() override { return its_->mark(); }
   void wait_for(const Mark& mark) override { its_->wait_for(mark); }
 
-  void run_graph(Graph& graph, const std::function<void()>& work) override {
-    graphs_.run_graph(graph, work);
+  Graph record(const std::function<void()>& work) override {
+    return std::make_shared<Checked>(graphs_.record(work));
+  }
+
+  void launch(const Graph& graph, const std::function<void()>& work) override {
+    Checked& its = *static_cast<Checked*>(graph.get());
+    graphs_.launch(its.graph, work);
     const auto stream = static_cast<cudaStream_t>(handle());
     cudaGraph_t again = nullptr;
     HG_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess,
@@ -55,17 +54,30 @@ class CheckedStream final : public GpuStream, public GpuGraphs, public GpuWithFa
     work();
     HG_CHECK(cudaStreamEndCapture(stream, &again) == cudaSuccess, "not recorded: {}",
              cuda_sim::Simulation::explanation());
-    const auto [known, is_new] = recorded_.emplace(graph.get(), again);
-    if (is_new) return;
-    const std::string difference = cuda_sim::difference(known->second, again);
+    if (its.recorded == nullptr) {
+      its.recorded = again;
+      return;
+    }
+    const std::string difference = cuda_sim::difference(its.recorded, again);
     cudaGraphDestroy(again);
     HG_CHECK(difference.empty(), "a graph is not what would run: {}", difference);
   }
 
  private:
+  struct Checked {
+    explicit Checked(Graph its) : graph(std::move(its)) {}
+    ~Checked() {
+      if (recorded != nullptr) cudaGraphDestroy(recorded);
+    }
+    Checked(const Checked&) = delete;
+    Checked& operator=(const Checked&) = delete;
+
+    Graph graph;
+    cudaGraph_t recorded = nullptr;  // once more, by the first launch
+  };
+
   std::shared_ptr<GpuStream> its_;
   GpuGraphs& graphs_;
-  std::map<void*, cudaGraph_t> recorded_;
 };
 
 inline const GpuModule* checked_module() {
