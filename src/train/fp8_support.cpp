@@ -1,7 +1,5 @@
 #include "train/fp8_support.h"
 
-#include <cstdlib>
-
 #include "train/config.h"
 
 namespace hg {
@@ -15,12 +13,6 @@ void check_fp8(Fp8 fp8, int architecture, const std::string& gpu) {
            "training.fp8 is block: cuBLASLt scales blocks of 128 on sm_90 alone, and not on {}; "
            "training.fp8: tensor runs there",
            gpu);
-}
-
-void check_fp8(Fp8 fp8, const std::string& description) {
-  const std::size_t at = description.find("sm_");
-  const int architecture = at == std::string::npos ? 0 : std::atoi(description.c_str() + at + 3);
-  check_fp8(fp8, architecture, description);
 }
 
 }  // namespace hg

@@ -9,7 +9,5 @@ namespace hg {
 
 /// Throws unless a GPU of this architecture, 90 for sm_90, does; `gpu` names it.
 void check_fp8(Fp8 fp8, int architecture, const std::string& gpu);
-/// The same for one that describes itself, as GpuStream::description.
-void check_fp8(Fp8 fp8, const std::string& description);
 
 }  // namespace hg
