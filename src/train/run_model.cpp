@@ -180,7 +180,7 @@ std::unique_ptr<RunModel> make_training_model(const RunConfig& config, const Cpu
                                               const StepPlan& plan, const Mesh& mesh,
                                               const std::shared_ptr<GpuStream>& gpu) {
   const Device device = gpu ? Device::cuda : Device::cpu;
-  if (gpu) check_fp8(config.training.fp8, facts_of(*gpu).architecture, gpu->description());
+  if (gpu) check_fp8(config.training.fp8, *gpu);
   auto run = std::make_unique<RunModel>(config.model, device, cpu, mesh, zero_stage(config));
   run->ctx.gpu = gpu;
   run->ctx.fp8 = config.training.fp8;

@@ -159,7 +159,7 @@ void add_gpu_facts(RankFacts& facts, const RunConfig& config, const GpuOptions& 
   facts.gpu_error = sentence_of([&] {
     const auto gpu = open_gpu(config, options);
     if (gpu == nullptr) return;
-    check_fp8(config.training.fp8, gpu->description());
+    check_fp8(config.training.fp8, *gpu);
     const GpuFacts its = facts_of(*gpu);
     facts.gpu = gpu->description();
     facts.gpu_address = its.address;

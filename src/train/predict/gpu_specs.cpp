@@ -56,20 +56,29 @@ constexpr GpuSpecs kSpecs[] = {
      .in_node = 8},
 };
 
+std::string in_lower_case(std::string_view text) {
+  std::string lower(text);
+  std::ranges::transform(lower, lower.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return lower;
+}
+
 }  // namespace
 
 std::span<const GpuSpecs> gpu_specs() { return kSpecs; }
 
 const GpuSpecs* specs_of(std::string_view description) {
-  std::string lower(description);
-  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  const std::string lower = in_lower_case(description);
+  // Of the same names, with other speeds: "H100 PCIe", "H100 NVL", "GB200", "GH200".
+  for (const char* other : {"pcie", "nvl", "gb2", "gh2"})
+    if (lower.find(other) != std::string::npos) return nullptr;
   const auto* const found = std::ranges::find_if(
       kSpecs, [&](const GpuSpecs& specs) { return lower.find(specs.name) != std::string::npos; });
   return found == std::end(kSpecs) ? nullptr : found;
 }
 
 const GpuSpecs& gpu_specs(const std::string& name) {
-  const auto* const found = std::ranges::find(kSpecs, name, &GpuSpecs::name);
+  const auto* const found = std::ranges::find(kSpecs, in_lower_case(name), &GpuSpecs::name);
   if (found != std::end(kSpecs)) return *found;
   std::string known;
   for (const GpuSpecs& specs : kSpecs)
