@@ -42,6 +42,10 @@ void print_outcome(const Sweep& sweep, const SweepResults& results) {
 
 void sweep(const SweepCommand& command) {
   const Sweep sweep = load_sweep(command.file);
+  HG_CHECK(!command.point || (0 <= *command.point && *command.point < std::ssize(sweep.points)),
+           "--point {}: {} has points 0 to {}", *command.point, command.file,
+           sweep.points.size() - 1);
+  HG_CHECK(command.jobs.value_or(1) > 0, "--jobs {}: expected at least one", *command.jobs);
   check_folder(sweep);
   if (const std::string warning = warning_about(sweep); !warning.empty()) log_warn("{}", warning);
   if (command.list) return print_points(sweep);
@@ -62,8 +66,6 @@ void sweep(const SweepCommand& command) {
   options.program = std::filesystem::read_symlink(options.program);
   if (!command.point) return print_outcome(sweep, run_sweep(sweep, options));
   const auto index = static_cast<std::size_t>(*command.point);
-  HG_CHECK(index < sweep.points.size(), "--point {}: {} has points 0 to {}", index, command.file,
-           sweep.points.size() - 1);
   options.only = index;
   const PointResult result = run_sweep(sweep, options)[index];
   HG_CHECK(result.status != PointStatus::failed, "{}: {}", sweep.points[index].name, result.reason);
@@ -75,11 +77,9 @@ void add_sweep(CLI::App& app) {
   auto* command = app.add_subcommand("sweep", "Train many runs from one file and compare them");
   const auto options = std::make_shared<SweepCommand>();
   command->add_option("file", options->file, "YAML sweep file")->required();
-  command->add_option("--jobs", options->jobs, "Runs at a time; default: the file's")
-      ->check(CLI::PositiveNumber);
+  command->add_option("--jobs", options->jobs, "Runs at a time; default: the file's");
   command->add_flag("--list", options->list, "Only check the file and list its runs");
-  command->add_option("--point", options->point, "Run this one only, counted from 0")
-      ->check(CLI::NonNegativeNumber);
+  command->add_option("--point", options->point, "Run this one only, counted from 0");
   command->add_flag("--collect", options->collect, "Only write sweep.json of runs that have ended");
   command->add_option("--slurm", options->slurm, "Only write a Slurm script with a task per run");
   command->add_option("--kubernetes", options->kubernetes,

@@ -140,8 +140,8 @@ TEST_F(SweepCliTest, RunsAtATimeHaveGpusOfTheirOwn) {
 TEST_F(SweepCliTest, RefusesAPointBelowZero) {
   const std::string file = write("one", "axes: [{key: training.seed, values: [1]}]\n");
   const Finished result = finish(kHeadgate + " sweep " + file + " --point -1");
-  EXPECT_NE(result.exit_code, 0);
-  EXPECT_THAT(result.output, HasSubstr("--point"));
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.output, HasSubstr("--point -1: " + file + " has points 0 to 0"));
   EXPECT_FALSE(fs::exists(folder / "one"));
 }
 
