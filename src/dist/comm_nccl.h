@@ -50,8 +50,9 @@ const NcclApi& load_nccl();
 ///
 /// What NCCL notices later, such as a rank that died, throws at the next call of its group, or in
 /// one that waits. abort and interrupt end NCCL's kernels on this rank's device. The flight record
-/// knows when a call was enqueued, not when the device was done with it; calls that are recorded for
-/// a graph (core/gpu_graph.h) are in it, and in counts, once. Graphs must go before their Comms.
+/// knows when a call was enqueued, not when the device was done with it; calls that are recorded
+/// for a graph (core/gpu_graph.h) are in it, and in counts, once. Graphs must go before their
+/// Comms, and before an abort or interrupt: NCCL waits for their end.
 ///
 /// If a rank has no device, or another NCCL, all throw the same sentence, which names it.
 std::unique_ptr<Comm> nccl_world(const NcclApi& api, const NcclPeers& peers,
