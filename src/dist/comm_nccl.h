@@ -52,7 +52,7 @@ const NcclApi& load_nccl();
 /// one that waits. abort and interrupt end NCCL's kernels on this rank's device. The flight record
 /// knows when a call was enqueued, not when the device was done with it (dist/gpu_waits.h); calls
 /// that are recorded for a graph (core/gpu_graph.h) are in it, and in counts, once. Graphs must go
-/// before their Comms.
+/// before their Comms, and before an abort or interrupt: NCCL waits for their end.
 ///
 /// If a rank has no device, or another NCCL, all throw the same sentence, which names it.
 std::unique_ptr<Comm> nccl_world(const NcclApi& api, const NcclPeers& peers,

@@ -84,7 +84,7 @@ struct TrainingConfig {
     f("recompute", recompute, "what backward makes again instead of keeping");
     f("threads", threads, "CPU threads; 0: one per core", at_least(0));
     f("cuda_graphs", cuda_graphs,
-      "on GPUs, micro-batches that neither communicate nor wait run as CUDA graphs");
+      "on GPUs, micro-batches run as CUDA graphs where the host need not act in them");
     f("replica_check_interval", replica_check_interval,
       "steps between comparisons of what several ranks must hold bit for bit; 0: never",
       at_least(0));
