@@ -76,14 +76,26 @@ std::map<std::string, std::string> flat_yaml(const std::string& yaml, const std:
 }
 
 bool is_drawn(std::string_view name) {
-  constexpr std::string_view kNames[] = {
-      metric::kLoss,        metric::kGradNorm,        metric::kLearningRate,
-      metric::kMfu,         metric::kTokensPerSecond, metric::kValidationLoss,
-      metric::kClipRate,    metric::kStepSeconds,     metric::kFirstToken,
-      metric::kMaxLogit,    metric::kGateMean,        metric::kGateBelow01,
-      metric::kMAct,        metric::kMaxActivation,   metric::kMaxLoad,
-      metric::kLoadEntropy, metric::kDeadExperts,     metric::kTokens,
-      kValidationTargets};
+  constexpr std::string_view kNames[] = {metric::kLoss,
+                                         metric::kGradNorm,
+                                         metric::kLearningRate,
+                                         metric::kMfu,
+                                         metric::kTokensPerSecond,
+                                         metric::kTotalTokensPerSecond,
+                                         metric::kValidationLoss,
+                                         metric::kClipRate,
+                                         metric::kStepSeconds,
+                                         metric::kFirstToken,
+                                         metric::kMaxLogit,
+                                         metric::kGateMean,
+                                         metric::kGateBelow01,
+                                         metric::kMAct,
+                                         metric::kMaxActivation,
+                                         metric::kMaxLoad,
+                                         metric::kLoadEntropy,
+                                         metric::kDeadExperts,
+                                         metric::kTokens,
+                                         kValidationTargets};
   constexpr std::string_view kPrefixes[] = {
       "attention/first_token/layers.", "gate/mean/layers.", "attention/max_logit/layers.",
       "activation/max/layers.",        "weight_norm/gate/", "parameters/"};
@@ -91,6 +103,9 @@ bool is_drawn(std::string_view name) {
          std::ranges::any_of(kPrefixes, [&](auto prefix) { return name.starts_with(prefix); });
 }
 
+namespace {
+
+/// Fills in spikes and scores from loss and gradient norm.
 void judge_spikes(ReportRun& run) {
   const Series &loss = run.of(metric::kLoss), &norm = run.of(metric::kGradNorm);
   SpikeMonitor monitor;
@@ -106,6 +121,14 @@ void judge_spikes(ReportRun& run) {
   const auto open = monitor.events().open();
   run.spikes.insert(run.spikes.end(), open.begin(), open.end());
   std::ranges::stable_sort(run.spikes, {}, &SpikeEvent::start);
+}
+
+}  // namespace
+
+void complete(ReportRun& run) {
+  judge_spikes(run);
+  if (run.of(metric::kTotalTokensPerSecond).empty() && !run.of(metric::kTokensPerSecond).empty())
+    run.series[metric::kTotalTokensPerSecond] = run.of(metric::kTokensPerSecond);
 }
 
 ReportRun read_run_folder(const fs::path& folder) {
@@ -144,7 +167,7 @@ ReportRun read_run_folder(const fs::path& folder) {
   if (run.guard_stop && run.status == ReportRun::Status::diverged)
     run.remarks.push_back(fmt::format("the guard stopped it at step {}: {}", run.guard_stop->step,
                                       run.guard_stop->kind == "spike" ? "a spike" : "not finite"));
-  judge_spikes(run);
+  complete(run);
   return run;
 }
 

@@ -49,7 +49,7 @@ RunNumbers numbers_of(const ReportRun& run) {
                      .max_load = mean_of_last(run.of(metric::kMaxLoad), kLooks),
                      .load_entropy = mean_of_last(run.of(metric::kLoadEntropy), kLooks),
                      .dead_experts = mean_of_last(run.of(metric::kDeadExperts), kLooks),
-                     .tokens_per_second = median_of(run.of(metric::kTokensPerSecond)),
+                     .tokens_per_second = median_of(run.of(metric::kTotalTokensPerSecond)),
                      .mfu = median_of(run.of(metric::kMfu))};
   if (const auto total = run.parameters.find("total"); total != run.parameters.end())
     numbers.parameters = total->second;

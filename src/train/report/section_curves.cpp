@@ -259,7 +259,7 @@ ReportSection throughput_section(const SectionInput& input) {
     chart.y_min = 0;
     if (!chart.lines.empty()) section.charts.push_back(std::move(chart));
   };
-  medians(metric::kTokensPerSecond, "Speed", "tokens/s");
+  medians(metric::kTotalTokensPerSecond, "Speed of all ranks", "tokens/s");
   medians(metric::kMfu, "Model FLOPs utilisation", "MFU (%)");
   if (section.charts.empty()) {
     section.absent = "No run says how fast it was.";

@@ -106,8 +106,9 @@ void PointTrace::add_train(const nlohmann::json& row, std::int64_t step) {
   result_.final_loss = loss;
   result_.max_grad_norm = std::fmax(result_.max_grad_norm, norm);
   spikes_.add({.step = step, .loss = loss, .grad_norm = norm});
-  if (const double rate = number(row, metric::kTokensPerSecond); std::isfinite(rate))
-    rates_.push_back(rate);
+  double rate = number(row, metric::kTotalTokensPerSecond);
+  if (std::isnan(rate)) rate = number(row, metric::kTokensPerSecond);  // of older runs: all ranks'
+  if (std::isfinite(rate)) rates_.push_back(rate);
 }
 
 void PointTrace::add_validation(const nlohmann::json& row, std::int64_t step) {
