@@ -15,6 +15,8 @@ using testing::HasSubstr;
 RunConfig on_gpu() {
   RunConfig config;
   config.training.device = Device::cuda;
+  config.training.global_batch_size = 2;
+  config.model.num_hidden_layers = 1;
   return config;
 }
 
