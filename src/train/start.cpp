@@ -48,8 +48,11 @@ Start start_run(const RunConfig& config, const RunFolder& folder, const Fingerpr
                                  processor_of(run.ctx));
   start.state = load_checkpoint(*checkpoint, run).state;
   log_info("continuing from {} at step {}", checkpoint->string(), start.state.step);
-  if (start.repeats != Repeats::no && mesh.world.rank == 0)
-    start.losses_behind = losses_behind(folder.metrics(), start.state.step);
+  if (start.repeats != Repeats::no && mesh.world.rank == 0) {
+    const TrainingConfig& training = config.training;
+    start.losses_behind =
+        losses_behind(folder.path(), start.state, training.global_batch_size * training.seq_len);
+  }
   return start;
 }
 
