@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <future>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
@@ -166,6 +168,23 @@ TEST(Watchdog, TellsTheOthersOfAnException) {
   EXPECT_TRUE(job.reports.empty());
   EXPECT_EQ(record_of(folder, 0)["reason"], "rank 2: the disk is full");
   EXPECT_EQ(record_of(folder, 1)["events"].back()["label"], "step 3");
+}
+
+TEST(Watchdog, EveryRankEndsWithTheExitCodeOfTheFailure) {
+  const auto world = thread_world(2);
+  std::array<std::promise<int>, 2> codes;
+  std::vector<std::unique_ptr<Watchdog>> watchdogs;
+  for (std::size_t rank = 0; rank < codes.size(); ++rank) {
+    watchdogs.push_back(std::make_unique<Watchdog>(
+        *world[rank],
+        WatchdogOptions{.timeout = 60,
+                        .grace = 0.5,
+                        .records = {},
+                        .report = {},
+                        .abort = [&codes, rank](int code) { codes[rank].set_value(code); }}));
+  }
+  watchdogs[1]->fail("rank 1: the loss is not finite", 3);
+  for (auto& code : codes) EXPECT_EQ(code.get_future().get(), 3);
 }
 
 TEST(Watchdog, LetsAJobThatWorksBe) {
