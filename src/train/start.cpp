@@ -5,11 +5,9 @@
 #include "train/checkpoint/continuity.h"
 
 namespace hg {
-namespace {
 
 namespace fs = std::filesystem;
 
-/// Weights for a fresh run: drawn, or those of another run.
 void begin_fresh(const RunConfig& config, RunModel& run) {
   run.store.initialize(static_cast<std::uint64_t>(config.training.seed));
   run.store.publish(run.ctx);
@@ -31,8 +29,6 @@ void begin_fresh(const RunConfig& config, RunModel& run) {
         checkpoint->string(), drawn.size(), drawn.front());
   }
 }
-
-}  // namespace
 
 Start start_run(const RunConfig& config, const RunFolder& folder, const Fingerprints& fingerprints,
                 RunModel& run) {

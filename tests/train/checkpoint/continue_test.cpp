@@ -2,6 +2,7 @@
 // repeat.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "support/model_variants.h"
@@ -222,6 +223,45 @@ TEST_F(ContinueTest, GatesThatAreNotInTheWeightsStayAsDrawn) {
 
   config.model.intermediate_size = 96;
   EXPECT_THAT(error_of_run("wider"), HasSubstr("differs in its gates alone"));
+}
+
+TEST_F(ContinueTest, WeightsOfAnotherModelAreNotTaken) {
+  run("first");
+  config.checkpoint.init_from = (folder / "first").string();
+  config.model.num_hidden_layers = 1;
+  EXPECT_THAT(error_of_run("shallow"), HasSubstr("model.num_hidden_layers is 2 there and 1 here"));
+  config.model.num_hidden_layers = 2;
+  config.model.rope_theta = 77;
+  EXPECT_THAT(error_of_run("turned"), HasSubstr("model.rope_theta is 10000 there and 77 here"));
+  config.model.rope_theta = 10000;
+  config.model.initializer_range = 0.01;  // says how weights are drawn
+  config.training.steps = 1;
+  EXPECT_EQ(error_of_run("same"), "");
+}
+
+TEST_F(ContinueTest, BiasesOfRoutersComeWithTheWeights) {
+  choose_model(config.model, "biased");
+  run("first");
+  const fs::path from = checkpoint("first", "step-00000012");
+  RunModel model(config.model, Device::cpu, detect_cpu());
+  model.store.allocate(Device::cpu, DType::f32, ParamStore::Purpose::training);
+  model.store.initialize(7);
+  load_weights(from, model);
+  const SavedTensors saved(from, "model");
+  std::size_t biases = 0;
+  for (const Buffer& buffer : model.store.buffers()) {
+    if (!buffer.spec.saved) continue;
+    ++biases;
+    const auto expected = saved.whole(buffer.spec.name);
+    EXPECT_GT(*std::ranges::max_element(expected), 0) << buffer.spec.name;
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      EXPECT_EQ(buffer.values.as<float>()[i], expected[i]) << buffer.spec.name;
+  }
+  EXPECT_EQ(biases, 2U);  // of two layers
+
+  config.checkpoint.init_from = from.string();
+  config.model.moe.bias_update_rate = 0;
+  EXPECT_THAT(error_of_run("unbiased"), HasSubstr("router.bias' is there and not here"));
 }
 
 TEST_F(ContinueTest, MemoryReturnsAfterEachSave) {
