@@ -1,21 +1,8 @@
 // headgate: one program, one file per subcommand.
 #include "build_info.h"
 #include "commands.h"
-#include "core/check.h"
 #include "core/log.h"
-#include "dist/comm.h"
 #include "train/exit_code.h"
-#include "train/run_lock.h"
-#include "train/trainer.h"
-
-namespace {
-
-int end_with(const std::exception& e, hg::ExitCode code) {
-  hg::log_error(e.what());
-  return code;
-}
-
-}  // namespace
 
 int main(int argc, char** argv) {
   hg::init_logging();
@@ -44,14 +31,9 @@ int main(int argc, char** argv) {
     return e.get_exit_code();  // of a subcommand that has said everything, such as doctor
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? hg::kDone : hg::kWrongCommand;
-  } catch (const hg::TrainingFailed& e) {
-    return end_with(e, hg::kTrainingFailed);
-  } catch (const hg::RunInUse& e) {
-    return end_with(e, hg::kRunInUse);
-  } catch (const hg::CommAborted& e) {
-    return end_with(e, hg::kOtherRankFailed);
   } catch (const std::exception& e) {
-    return end_with(e, hg::kFailed);
+    hg::log_error(e.what());
+    return hg::exit_code_of(e);
   }
   return hg::kDone;
 }

@@ -1,5 +1,6 @@
 // headgate train: pretrains a model from a config file.
 #include <cmath>
+#include <filesystem>
 
 #include "commands.h"
 #include "config_options.h"
@@ -25,6 +26,14 @@ void print_summary(const RunConfig& config, const SessionSummary& summary,
              summary.checkpoint.string(), folder, folder);
 }
 
+/// Where ranks write down what they were doing when the job failed: beside the run folder, with or
+/// without a slash behind its name.
+std::string flight_folder(const std::string& run) {
+  std::filesystem::path folder = std::filesystem::absolute(run).lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();
+  return folder.string() + ".flight";
+}
+
 }  // namespace
 
 void add_train(CLI::App& app) {
@@ -44,7 +53,7 @@ void add_train(CLI::App& app) {
     if (folder->empty()) *folder = "runs/" + loaded.value.name;
     const std::string resolved = to_yaml(loaded.value, loaded.origins);
     const StopSignals signals;
-    run_in_world(*ranks, resolved, *folder + ".flight", [&](const World& found, Comm& world) {
+    run_in_world(*ranks, resolved, flight_folder(*folder), [&](const World& found, Comm& world) {
       const auto summary =
           train(loaded.value, {.folder = *folder,
                                .resolved_config = resolved,

@@ -8,8 +8,10 @@
 #include "build_info.h"
 #include "core/log.h"
 #include "core/parallel.h"
+#include "dist/comm_mpi.h"
 #include "dist/cpu_share.h"
 #include "dist/watchdog.h"
+#include "train/exit_code.h"
 
 namespace hg::tools {
 
@@ -38,14 +40,15 @@ void run_connected(const WorldOptions& options, const std::string& records,
   Watchdog watchdog(*world, {.timeout = options.timeout,
                              .grace = std::min(10.0, std::max(1.0, options.timeout / 4)),
                              .records = records,
-                             .report = [](const std::string& sentence) { log_error(sentence); }});
+                             .report = [](const std::string& sentence) { log_error(sentence); },
+                             .abort = [&](int exit_code) { abort_mpi(*world, exit_code); }});
   try {
     fn(found, *world);
   } catch (const CommAborted&) {
     throw;  // a consequence: the rank that is the cause says so
   } catch (const std::exception& e) {
     log_error(e.what());
-    watchdog.fail(fmt::format("rank {}: {}", found.rank, e.what()));
+    watchdog.fail(fmt::format("rank {}: {}", found.rank, e.what()), exit_code_of(e));
     throw;
   }
 }

@@ -75,8 +75,9 @@ class CommMpi final : public Comm {
     }
   }
 
-  void abort(const std::string&) override { process_->abort(); }
+  void abort(const std::string&) override { process_->abort(1); }
   void interrupt(const std::string& sentence) override { process_->interrupt(sentence); }
+  MpiProcess& process() { return *process_; }
   std::unique_ptr<SideChannel> side_channel() override {
     return channel_ ? std::make_unique<MpiChannel>(process_, channel_) : nullptr;
   }
@@ -243,6 +244,10 @@ class CommMpi final : public Comm {
 };
 
 }  // namespace
+
+void abort_mpi(Comm& world, int exit_code) {
+  dynamic_cast<CommMpi&>(world).process().abort(exit_code);
+}
 
 std::unique_ptr<Comm> mpi_world() {
   const auto process = std::make_shared<MpiProcess>();

@@ -16,4 +16,7 @@ namespace hg {
 /// the promise of Comm about bits holds for every MPI and every choice of algorithm inside it.
 std::unique_ptr<Comm> mpi_world();
 
+/// abort of a world over MPI, with another exit code. Does not return.
+[[noreturn]] void abort_mpi(Comm& world, int exit_code);
+
 }  // namespace hg

@@ -80,9 +80,9 @@ Watchdog::~Watchdog() {
   thread_.join();
 }
 
-void Watchdog::fail(const std::string& sentence) {
+void Watchdog::fail(const std::string& sentence, int exit_code) {
   std::unique_lock lock(mutex_);
-  failure_ = sentence;
+  failure_ = {.sentence = sentence, .exit_code = exit_code};
   changed_.notify_all();
   changed_.wait(lock, [&] { return ended_; });
 }
@@ -110,13 +110,13 @@ void Watchdog::pause() {
 void Watchdog::watch() {
   while (!stopping()) {
     handle_messages();
-    std::optional<std::string> failure;
+    std::optional<Failure> failure;
     {
       const std::scoped_lock lock(mutex_);
       failure = failure_;
     }
     if (failure) return end(*failure);
-    if (told_) return end(told_->text);
+    if (told_) return end(*told_);
     const auto oldest = world_.record().oldest_pending();
     if (oldest && seconds_since(oldest->second.entered) > options_.timeout)
       investigate(oldest->first, oldest->second);
@@ -136,7 +136,11 @@ void Watchdog::handle_messages() {
   while (const auto message = next_message()) {
     const Json words = Json::parse(message->text);
     if (words.contains("abort")) {
-      if (!told_) told_ = {.from = message->from, .text = words["abort"].get<std::string>()};
+      if (!told_) {
+        told_ = {.sentence = words["abort"].get<std::string>(),
+                 .exit_code = words["exit_code"].get<int>(),
+                 .from = message->from};
+      }
       ++written_;  // it has, before it tells
     } else if (words.contains("written")) {
       ++written_;
@@ -211,25 +215,31 @@ void Watchdog::investigate(std::int64_t id, const CommEvent& event) {
   const std::string sentence = stall_sentence(event, options_.timeout, answers);
   if (options_.report) options_.report(sentence);
   const std::scoped_lock lock(mutex_);
-  failure_ = sentence;
+  failure_ = {.sentence = sentence};
 }
 
-void Watchdog::end(const std::string& sentence) {
+void Watchdog::end(const Failure& failure) {
+  const std::string& sentence = failure.sentence;
   write_record(sentence);
   const bool told = told_.has_value();  // before others, who fail at the same time, tell, too
   if (told) {
     tell(told_->from, Json{{"written", true}}.dump());
   } else if (channel_) {
     const int others = world_.size() - 1;
+    const std::string message = Json{{"abort", sentence}, {"exit_code", failure.exit_code}}.dump();
     for (int rank = 0; rank <= others; ++rank)
-      if (rank != world_.rank()) tell(rank, Json{{"abort", sentence}}.dump());
+      if (rank != world_.rank()) tell(rank, message);
     wait_for_others(options_.grace, [&] { return written_ == others; });
   }
   // A stopped rank may wake up in the course of the end; nobody goes on with it.
   world_.interrupt(sentence);
   // Who told will abort; only if that fails this rank does.
   if (told) wait_for_others(2 * options_.grace, [] { return false; });
-  world_.abort(sentence);
+  if (options_.abort) {
+    options_.abort(failure.exit_code);
+  } else {
+    world_.abort(sentence);
+  }
   const std::scoped_lock lock(mutex_);
   ended_ = true;
   changed_.notify_all();

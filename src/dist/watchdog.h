@@ -23,6 +23,8 @@ struct WatchdogOptions {
   std::filesystem::path records;  ///< folder for flight_rank_N.json of a failed job; may be empty
   /// Gets the sentence on the rank that ends the job, before it ends; on the watchdog's thread.
   std::function<void(const std::string&)> report;
+  /// Ends the processes with an exit code; absent: Comm::abort.
+  std::function<void(int exit_code)> abort = {};
 };
 
 /// What a rank says of itself when another one waits for it.
@@ -49,10 +51,18 @@ class Watchdog {
   Watchdog& operator=(const Watchdog&) = delete;
 
   /// For the handler of an exception that ends this rank: writes the record, tells the others, and
-  /// aborts the world. Does not report: the caller knows. Over MPI it does not return.
-  void fail(const std::string& sentence);
+  /// aborts the world, on all ranks with this exit code, not with 1 as for one that hangs. Does not
+  /// report: the caller knows. Over MPI it does not return.
+  void fail(const std::string& sentence, int exit_code = 1);
 
  private:
+  /// Why the job ends.
+  struct Failure {
+    std::string sentence;
+    int exit_code = 1;
+    int from = -1;  // the rank that has told it; -1: this one
+  };
+
   void watch();
   void pause();
   bool stopping() const;
@@ -61,7 +71,7 @@ class Watchdog {
   void handle_messages();
   void investigate(std::int64_t id, const CommEvent& event);
   bool wait_for_others(double seconds, const std::function<bool()>& enough);
-  void end(const std::string& sentence);
+  void end(const Failure& failure);
   void write_record(const std::string& reason);
 
   Comm& world_;
@@ -71,14 +81,14 @@ class Watchdog {
   // Of the watchdog's thread alone.
   std::map<int, RankAnswer> answers_;  // to the latest question
   std::int64_t question_ = 0;
-  std::optional<SideChannel::Message> told_;  // why another rank ends the job
-  int written_ = 0;                           // other ranks' records
+  std::optional<Failure> told_;  // by another rank
+  int written_ = 0;              // other ranks' records
 
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
   bool stop_ = false, ended_ = false;
-  std::optional<std::string> failure_;  // of this rank
-  std::thread thread_;                  // last: it uses all of the above
+  std::optional<Failure> failure_;  // of this rank
+  std::thread thread_;              // last: it uses all of the above
 };
 
 }  // namespace hg

@@ -1,6 +1,8 @@
 // How the program ends, for scripts and for sweeps: docs/checkpoints.md lists the numbers.
 #pragma once
 
+#include <exception>
+
 namespace hg {
 
 enum ExitCode {
@@ -11,5 +13,8 @@ enum ExitCode {
   kRunInUse = 4,
   kOtherRankFailed = 5
 };
+
+/// How a program ends that this has been thrown in.
+ExitCode exit_code_of(const std::exception& e);
 
 }  // namespace hg

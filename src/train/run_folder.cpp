@@ -1,7 +1,14 @@
 #include "train/run_folder.h"
 
+#include <chrono>
+#include <random>
+#include <thread>
+
+#include "core/clock.h"
+#include "core/file.h"
 #include "core/log.h"
-#include "dist/comm.h"
+#include "dist/gather_rows.h"
+#include "dist/gather_text.h"
 #include "train/checkpoint/checkpoint_folder.h"
 
 namespace hg {
@@ -28,6 +35,35 @@ void set_aside(const fs::path& checkpoint) {
            error.message());
 }
 
+/// Throws on all ranks if one does not see what rank 0 writes into the folder: then a checkpoint
+/// would never be whole. Collective.
+void check_shared(const fs::path& folder, Comm& host) {
+  using namespace std::chrono_literals;
+  constexpr auto kPatience = 5s;  // for file systems that show later what others write
+  std::random_device device;
+  const std::uint64_t own = (std::uint64_t{device()} << 32) | device();
+  const std::uint64_t drawn = gather_rows<std::uint64_t>(host, {&own, 1}, "run folder").front();
+  // A name that nobody has looked for, and that remove_unfinished knows.
+  const fs::path file = folder / fmt::format("unfinished-shared-{:016x}", drawn);
+  if (host.rank() == 0) write_file(file, "seen by all ranks?\n");
+  host.barrier("run folder");
+  std::string problem;
+  std::error_code error;
+  for (const auto start = Clock::now(); !fs::exists(file, error);) {
+    if (Clock::now() - start > kPatience) {
+      problem = fmt::format(
+          "rank {}: {} does not show here what rank 0 has written there: it is another folder",
+          host.rank(), fs::absolute(folder).string());
+      break;
+    }
+    std::this_thread::sleep_for(50ms);
+  }
+  for (const std::string& text : gather_text(host, problem, "run folder"))
+    if (problem.empty()) problem = text;
+  if (host.rank() == 0) fs::remove(file, error);
+  HG_CHECK(problem.empty(), "{}", problem);
+}
+
 }  // namespace
 
 RunFolder::RunFolder(fs::path path, Comm* host) : path_(std::move(path)), host_(host) {
@@ -41,7 +77,7 @@ RunFolder::RunFolder(fs::path path, Comm* host) : path_(std::move(path)), host_(
     lock_.emplace(path_);
     remove_unfinished(checkpoints());
   }
-  if (host_ != nullptr) host_->barrier("run folder");
+  if (host_ != nullptr) check_shared(checkpoints(), *host_);
 }
 
 std::optional<fs::path> RunFolder::find_start(Resume resume) const {

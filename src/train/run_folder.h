@@ -14,7 +14,8 @@ class Comm;
 class RunFolder {
  public:
   /// Rank 0 makes the folder, locks it, and removes what a killed run left half-written. Throws if
-  /// it holds anything that no run has written, and RunInUse. `host` is null for a rank alone.
+  /// it holds anything that no run has written, or is not the same folder on all ranks, and
+  /// RunInUse. `host` is null for a rank alone. Collective.
   RunFolder(std::filesystem::path path, Comm* host);
 
   /// The newest undamaged checkpoint, or nothing for a fresh run, as checkpoint.resume says.

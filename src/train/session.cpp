@@ -159,6 +159,7 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   machine["ranks"] = facts_of_ranks(config, options, mesh);
   if (writes) {
     write_run_files(options, machine);
+    keep_losses(options.folder, start.losses_behind);
     sinks = open_sinks(config, options, state.step, progress);
   }
 
@@ -187,8 +188,8 @@ SessionSummary train(const RunConfig& config, const SessionOptions& options) {
   // Before the checkpoint, so that a run which resumes there has the rows of its step.
   if (writes) trainer.add(std::make_unique<SpikeHook>(sinks, options.folder / "metrics.jsonl"));
   if (!start.losses_behind.empty()) {
-    trainer.add(
-        std::make_unique<ContinuityHook>(sinks, std::move(start.losses_behind), start.repeats));
+    trainer.add(std::make_unique<ContinuityHook>(sinks, options.folder,
+                                                 std::move(start.losses_behind), start.repeats));
   }
   CheckpointWriter writer(folder.checkpoints(), *run, config, fingerprints);
   trainer.add(std::make_unique<CheckpointHook>(sinks, writer));

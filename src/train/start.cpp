@@ -5,11 +5,9 @@
 #include "train/checkpoint/continuity.h"
 
 namespace hg {
-namespace {
 
 namespace fs = std::filesystem;
 
-/// Weights for a fresh run: drawn, or those of another run.
 void begin_fresh(const RunConfig& config, RunModel& run) {
   run.store.initialize(static_cast<std::uint64_t>(config.training.seed));
   run.store.publish(run.ctx);
@@ -32,8 +30,6 @@ void begin_fresh(const RunConfig& config, RunModel& run) {
   }
 }
 
-}  // namespace
-
 Start start_run(const RunConfig& config, const RunFolder& folder, const Fingerprints& fingerprints,
                 RunModel& run) {
   Start start;
@@ -48,8 +44,11 @@ Start start_run(const RunConfig& config, const RunFolder& folder, const Fingerpr
                                  processor_of(run.ctx));
   start.state = load_checkpoint(*checkpoint, run).state;
   log_info("continuing from {} at step {}", checkpoint->string(), start.state.step);
-  if (start.repeats != Repeats::no && mesh.world.rank == 0)
-    start.losses_behind = losses_behind(folder.metrics(), start.state.step);
+  if (start.repeats != Repeats::no && mesh.world.rank == 0) {
+    const TrainingConfig& training = config.training;
+    start.losses_behind =
+        losses_behind(folder.path(), start.state, training.global_batch_size * training.seq_len);
+  }
   return start;
 }
 

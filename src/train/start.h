@@ -17,6 +17,9 @@ struct Start {
   Repeats repeats = Repeats::no;         // how near to them its losses now must be
 };
 
+/// Gives the model the weights of a fresh run: drawn, or of checkpoint.init_from. Collective.
+void begin_fresh(const RunConfig& config, RunModel& run);
+
 /// Gives the model its weights and, from a checkpoint, its moments. Throws what RunFolder and
 /// check_same_run say. Collective.
 Start start_run(const RunConfig& config, const RunFolder& folder, const Fingerprints& fingerprints,

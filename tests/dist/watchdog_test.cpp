@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -177,6 +179,23 @@ TEST(Watchdog, TellsTheOthersOfAnException) {
   EXPECT_TRUE(job.reports.empty());
   EXPECT_EQ(record_of(folder, 0)["reason"], "rank 2: the disk is full");
   EXPECT_EQ(record_of(folder, 1)["events"].back()["label"], "step 3");
+}
+
+TEST(Watchdog, EveryRankEndsWithTheExitCodeOfTheFailure) {
+  const auto world = thread_world(2);
+  std::array<std::promise<int>, 2> codes;
+  std::vector<std::unique_ptr<Watchdog>> watchdogs;
+  for (std::size_t rank = 0; rank < codes.size(); ++rank) {
+    watchdogs.push_back(std::make_unique<Watchdog>(
+        *world[rank],
+        WatchdogOptions{.timeout = 60,
+                        .grace = 0.5,
+                        .records = {},
+                        .report = {},
+                        .abort = [&codes, rank](int code) { codes[rank].set_value(code); }}));
+  }
+  watchdogs[1]->fail("rank 1: the loss is not finite", 3);
+  for (auto& code : codes) EXPECT_EQ(code.get_future().get(), 3);
 }
 
 TEST(Watchdog, LetsAJobThatWorksBe) {

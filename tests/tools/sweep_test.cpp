@@ -168,5 +168,34 @@ TEST_F(SweepCliTest, StopsWhenAskedAndContinues) {
   EXPECT_FALSE(fs::exists(folder / "stopped/results/seed1.json"));
 }
 
+/// Whether a process has signals that no handler has seen yet.
+bool has_pending_signals(pid_t process) {
+  constexpr std::string_view kName = "ShdPnd:\t";
+  const std::string status = read_file(fmt::format("/proc/{}/status", process));
+  const std::size_t at = status.find(kName) + kName.size();
+  return status.substr(at, 16) != "0000000000000000";
+}
+
+// As batch systems do, which signal all processes of a job.
+TEST_F(SweepCliTest, ARunThatWasSignalledIsNotKilledByTheRequestToEnd) {
+  config.training.steps = 1000000;
+  write_file(folder / "config.yaml", to_yaml(config));
+  ChildProcess run({kHeadgate, "train", folder / "config.yaml", "--run", folder / "run"},
+                   folder / "log");
+  while (!newest_checkpoint(folder / "run" / "checkpoints")) {
+    ASSERT_FALSE(run.poll()) << run.output();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  const std::string lock = read_file(folder / "run" / "lock");  // "process 123 on HOST"
+  const pid_t process = std::stoi(lock.substr(lock.find(' ')));
+  ::kill(process, SIGTERM);
+  while (has_pending_signals(process)) std::this_thread::yield();
+  run.terminate();
+  while (!run.poll()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  ASSERT_TRUE(WIFEXITED(*run.poll())) << "killed by signal " << WTERMSIG(*run.poll());
+  EXPECT_EQ(WEXITSTATUS(*run.poll()), 0) << run.output();
+  EXPECT_THAT(run.output(), HasSubstr("the same command continues"));
+}
+
 }  // namespace
 }  // namespace hg::test

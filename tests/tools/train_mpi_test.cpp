@@ -8,6 +8,8 @@
 #include "support/paths.h"
 #include "support/small_run.h"
 #include "train/checkpoint/checkpoint.h"
+#include "train/exit_code.h"
+#include "train/run_lock.h"
 #include "train/safetensors.h"
 
 namespace hg::test {
@@ -32,9 +34,9 @@ class TrainMpiTest : public SmallRun {
   std::string rank(const std::string& place, const std::string& options = {}) const {
     return fmt::format(
         "sh -c 'cd {} && echo $$ > {}/pid.$OMPI_COMM_WORLD_RANK && exec {} train {}/config.yaml "
-        "--run {}/run --timeout {} {}'",
+        "--run {}/{} --timeout {} {}'",
         place, folder.path().string(), kHeadgate, folder.path().string(), folder.path().string(),
-        timeout, options);
+        run_name, timeout, options);
   }
   std::string rank() const { return rank(folder.path().string()); }
 
@@ -89,6 +91,7 @@ class TrainMpiTest : public SmallRun {
   }
 
   int timeout = 60;  // seconds that a collective may take
+  std::string run_name = "run";
 };
 
 TEST_F(TrainMpiTest, AKilledRankEndsTheOthers) {
@@ -125,9 +128,22 @@ TEST_F(TrainMpiTest, AnotherConfigIsNamed) {
 }
 
 TEST_F(TrainMpiTest, MissingDataIsNamed) {
+  run_name = "run/";
   const Finished result = three_ranks(rank("/"));
   expect_failure(result, "[1] E cannot open tokens_train.idx");
   EXPECT_FALSE(fs::exists(folder / "run"));
+  EXPECT_TRUE(fs::exists(folder / "run.flight" / "flight_rank_1.json"));
+}
+
+TEST_F(TrainMpiTest, TheJobHasTheExitCodeOfItsFailure) {
+  config.optimizer.lr = 1e30;
+  const Finished spoiled = three_ranks(rank());
+  expect_failure(spoiled, "not finite; stopped before the optimizer step");
+  EXPECT_EQ(spoiled.exit_code, kTrainingFailed);
+  const RunLock lock(folder / "run");
+  const Finished second = three_ranks(rank());
+  expect_failure(second, "another run is at work in this folder");
+  EXPECT_EQ(second.exit_code, kRunInUse);
 }
 
 struct LayoutOfFour {

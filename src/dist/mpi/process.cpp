@@ -56,9 +56,9 @@ void MpiProcess::interrupt(const std::string& sentence) {
   interrupted_.store(true, std::memory_order_release);
 }
 
-void MpiProcess::abort() {
+void MpiProcess::abort(int exit_code) {
   // Not under the lock: another thread may hold it for good.
-  api_->abort(world_, 1);
+  api_->abort(world_, exit_code);
   std::abort();  // MPI_Abort is allowed to return
 }
 

@@ -38,7 +38,8 @@ class MpiProcess {
   void throw_if_interrupted() const;
   void interrupt(const std::string& sentence);
   bool interrupted() const { return interrupted_.load(std::memory_order_acquire); }
-  [[noreturn]] void abort();
+  /// Ends the processes of all ranks.
+  [[noreturn]] void abort(int exit_code);
 
  private:
   [[noreturn]] void fail_mpi(const char* name, int code) const;

@@ -17,9 +17,9 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& folder, const
 /// Throws if the checkpoint is of another model. Collective.
 SavedState load_checkpoint(const std::filesystem::path& checkpoint, RunModel& run);
 
-/// Reads weights alone, of a model that may differ in its gates: parameters' parts that are not in
-/// the checkpoint stay as they were drawn. Everything else must fit. Returns the names of those
-/// parts. Collective.
+/// Reads weights and saved buffers alone, of a model that may differ in its gates, and in keys that
+/// say how it is trained: parameters' parts that are not in the checkpoint stay as they were drawn.
+/// Throws if anything else differs. Returns the names of those parts. Collective.
 std::vector<std::string> load_weights(const std::filesystem::path& checkpoint, RunModel& run);
 
 }  // namespace hg

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <charconv>
+#include <future>
 
 #include "core/check.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "dist/gather_rows.h"
 #include "dist/gather_text.h"
+#include "train/checkpoint/get_together.h"
 
 namespace hg {
 namespace {
@@ -33,10 +35,9 @@ std::vector<std::int64_t> candidates(const fs::path& folder, Comm* host) {
 std::string damage(const fs::path& checkpoint, Inspect depth, int share, int shares) {
   try {
     const Manifest manifest = inspect_checkpoint(checkpoint, depth, share, shares);
-    HG_CHECK(manifest.step == step_of_checkpoint(checkpoint), "{}: the manifest is of step {}",
-             checkpoint.string(), manifest.step);
-    return "";
-  } catch (const std::exception& e) {
+    if (manifest.step == step_of_checkpoint(checkpoint)) return "";
+    return fmt::format("{}: the manifest is of step {}", checkpoint.string(), manifest.step);
+  } catch (const DamagedCheckpoint& e) {
     return e.what();
   }
 }
@@ -58,8 +59,13 @@ std::int64_t step_of_checkpoint(const fs::path& checkpoint) {
 
 std::vector<fs::path> list_checkpoints(const fs::path& folder) {
   std::vector<fs::path> found;
-  std::error_code ignored;  // no folder: no checkpoints
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+  std::error_code error;
+  const fs::directory_iterator entries(folder, error);
+  const bool none =
+      error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory;
+  // A run that took what cannot be read for nothing would begin anew.
+  HG_CHECK(!error || none, "{}: cannot list the folder: {}", folder.string(), error.message());
+  for (const auto& entry : entries) {
     if (step_of_checkpoint(entry.path()) >= 0) found.push_back(entry.path());
   }
   std::ranges::sort(found, std::ranges::greater(), step_of_checkpoint);
@@ -72,7 +78,8 @@ std::optional<fs::path> newest_checkpoint(
   const int share = host == nullptr ? 0 : host->rank(), shares = host == nullptr ? 1 : host->size();
   for (const std::int64_t step : candidates(folder, host)) {
     const fs::path path = folder / checkpoint_name(step);
-    std::string why = damage(path, depth, share, shares);
+    auto reading = std::async(std::launch::async, damage, path, depth, share, shares);
+    std::string why = *get_together(host, reading, "reading checkpoints");
     if (host != nullptr) {
       const auto all = gather_text(*host, why, "damaged checkpoints");
       const auto first = std::ranges::find_if(all, [](const auto& text) { return !text.empty(); });
@@ -109,15 +116,24 @@ void set_latest(const fs::path& checkpoint) {
              error.message());
 }
 
+void remove_checkpoint(const fs::path& checkpoint) {
+  // Under another name first, so that a crash in between leaves no half of a checkpoint.
+  const fs::path going =
+      checkpoint.parent_path() / fmt::format("{}{}", kUnfinished, checkpoint.filename().string());
+  std::error_code error;
+  fs::rename(checkpoint, going, error);
+  const bool gone = !error;
+  if (gone) fs::remove_all(going, error);
+  if (error)
+    log_warn("{}: cannot remove it: {}", (gone ? going : checkpoint).string(), error.message());
+}
+
 void remove_old(const fs::path& folder, std::int64_t keep, std::int64_t keep_every) {
   std::int64_t newer = 0;
   for (const fs::path& path : list_checkpoints(folder)) {
     if (newer++ < keep) continue;
     if (keep_every > 0 && step_of_checkpoint(path) % keep_every == 0) continue;
-    // Under another name first, so that a crash in between leaves no half of a checkpoint.
-    const fs::path going = folder / fmt::format("{}{}", kUnfinished, path.filename().string());
-    fs::rename(path, going);
-    fs::remove_all(going);
+    remove_checkpoint(path);
   }
 }
 

@@ -27,6 +27,14 @@ void take_values(Context& ctx, const Tensor& to, const ConstTensor& from) {
   store_values(ctx, to, converted.data());
 }
 
+void read_buffer(const SavedTensors& saved, const Buffer& buffer, Context& ctx) {
+  const Tensor flat = buffer.values.view({buffer.values.numel()});
+  saved.read(buffer.spec.name, {.whole = buffer.spec.shape, .numel = flat.numel()},
+             [&](std::int64_t begin, const ConstTensor& values) {
+               take_values(ctx, flat.slice(0, begin, begin + values.numel()), values);
+             });
+}
+
 SavedState load_checkpoint(const fs::path& checkpoint, RunModel& run) {
   ParamStore& store = run.store;
   Context& ctx = run.ctx;
@@ -41,14 +49,8 @@ SavedState load_checkpoint(const fs::path& checkpoint, RunModel& run) {
     read_state(model, state.spec.name, store.mesh(), state,
                state.master ? state.master : state.working, ctx);
   }
-  for (const Buffer& buffer : store.buffers()) {
-    if (!buffer.spec.saved) continue;
-    const Tensor flat = buffer.values.view({buffer.values.numel()});
-    model.read(buffer.spec.name, {.whole = buffer.spec.shape, .numel = flat.numel()},
-               [&](std::int64_t begin, const ConstTensor& values) {
-                 take_values(ctx, flat.slice(0, begin, begin + values.numel()), values);
-               });
-  }
+  for (const Buffer& buffer : store.buffers())
+    if (buffer.spec.saved) read_buffer(model, buffer, ctx);
   if (states.front().m) {
     const SavedTensors moments(checkpoint, "optimizer");
     for (const ParamState& state : states) {

@@ -32,6 +32,30 @@ std::vector<SavedFile> files_of(const Json& list) {
   return files;
 }
 
+template <class... Args>
+[[noreturn]] void damaged(fmt::format_string<Args...> format, Args&&... args) {
+  throw DamagedCheckpoint(fmt::format(format, std::forward<Args>(args)...));
+}
+
+/// The length of a file of the checkpoint.
+std::uint64_t bytes_of(const fs::path& file) {
+  std::error_code error;
+  const std::uint64_t bytes = fs::file_size(file, error);
+  if (error == std::errc::no_such_file_or_directory) damaged("{}: is missing", file.string());
+  HG_CHECK(!error, "{}: cannot ask for its length: {}", file.string(), error.message());
+  return bytes;
+}
+
+Manifest manifest_of(const std::string& text) {
+  const Json json = Json::parse(text);
+  const int version = json.at("version");
+  HG_CHECK(version == Manifest::kVersion, "version {}, expected {}", version, Manifest::kVersion);
+  return {.step = json.at("step"),
+          .layout = json.at("layout"),
+          .processor = json.at("processor"),
+          .files = files_of(json.at("files"))};
+}
+
 }  // namespace
 
 std::string files_to_json(const std::vector<SavedFile>& files) { return json_of(files).dump(); }
@@ -53,30 +77,25 @@ void write_manifest(const fs::path& checkpoint, const Manifest& manifest) {
 
 Manifest read_manifest(const fs::path& checkpoint) {
   const fs::path path = checkpoint / kManifest;
-  HG_CHECK(fs::exists(path), "{}: there is no {}: not a whole checkpoint", checkpoint.string(),
-           kManifest);
+  if (!fs::exists(path))
+    damaged("{}: there is no {}: not a whole checkpoint", checkpoint.string(), kManifest);
   const std::string text = read_file(path);
   try {
-    const Json json = Json::parse(text);
-    const int version = json.at("version");
-    HG_CHECK(version == Manifest::kVersion, "version {}, expected {}", version, Manifest::kVersion);
-    return {.step = json.at("step"),
-            .layout = json.at("layout"),
-            .processor = json.at("processor"),
-            .files = files_of(json.at("files"))};
-  } catch (const std::exception& e) {
-    fail("{}: is not a manifest: {}", path.string(), e.what());
+    return manifest_of(text);
+  } catch (const nlohmann::json::exception& e) {
+    damaged("{}: is not a manifest: {}", path.string(), e.what());
+  } catch (const Error& e) {
+    damaged("{}: is not a manifest: {}", path.string(), e.what());
   }
 }
 
 Manifest inspect_checkpoint(const fs::path& checkpoint, Inspect depth, int share, int shares) {
   Manifest manifest = read_manifest(checkpoint);
   for (const SavedFile& file : manifest.files) {
-    std::error_code error;
-    const auto bytes = fs::file_size(checkpoint / file.name, error);
-    HG_CHECK(!error, "{}: {}", (checkpoint / file.name).string(), error.message());
-    HG_CHECK(bytes == file.bytes, "{}: has {} bytes, the manifest says {}",
-             (checkpoint / file.name).string(), bytes, file.bytes);
+    const fs::path path = checkpoint / file.name;
+    const std::uint64_t bytes = bytes_of(path);
+    if (bytes != file.bytes)
+      damaged("{}: has {} bytes, the manifest says {}", path.string(), bytes, file.bytes);
   }
   if (depth == Inspect::sizes) return manifest;
   std::vector<SavedFile> to_read;
@@ -88,9 +107,10 @@ Manifest inspect_checkpoint(const fs::path& checkpoint, Inspect depth, int share
   }
   parallel_for(std::ssize(to_read), [&](std::int64_t i) {
     const SavedFile& file = to_read[static_cast<std::size_t>(i)];
-    const std::string xxh3 = digest_of_file(checkpoint / file.name).hex();
-    HG_CHECK(xxh3 == file.xxh3, "{}: its checksum is {}, the manifest says {}",
-             (checkpoint / file.name).string(), xxh3, file.xxh3);
+    const fs::path path = checkpoint / file.name;
+    const std::string xxh3 = digest_of_file(path).hex();
+    if (xxh3 != file.xxh3)
+      damaged("{}: its checksum is {}, the manifest says {}", path.string(), xxh3, file.xxh3);
   });
   return manifest;
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/check.h"
 #include "core/digest.h"
 
 namespace hg {
@@ -36,8 +37,15 @@ std::string files_to_json(const std::vector<SavedFile>& files);
 std::vector<SavedFile> files_from_json(const std::string& text, const std::string& place);
 
 void write_manifest(const std::filesystem::path& checkpoint, const Manifest& manifest);
-/// Throws if there is none, or one of another version.
+/// Throws DamagedCheckpoint if there is none, or one of another version.
 Manifest read_manifest(const std::filesystem::path& checkpoint);
+
+/// A checkpoint is not what was saved. Whatever else keeps it from being read, such as a disk that
+/// does not answer, is another error: the checkpoint may be healthy.
+class DamagedCheckpoint : public Error {
+ public:
+  using Error::Error;
+};
 
 /// What to read of a checkpoint to know whether it is undamaged.
 enum class Inspect {
@@ -46,7 +54,8 @@ enum class Inspect {
   all       // and of everything
 };
 
-/// Throws if the checkpoint is damaged, saying which file and how. Of the files to read, takes
+/// Throws DamagedCheckpoint if a file is missing, or its length or checksum is not that of the
+/// manifest, or that is not one, saying which and how. Of the files to read, takes
 /// every `shares`-th, beginning with number `share`: ranks divide the work. Returns the manifest.
 Manifest inspect_checkpoint(const std::filesystem::path& checkpoint, Inspect depth, int share = 0,
                             int shares = 1);

@@ -33,8 +33,10 @@ constexpr std::array<std::string_view, 5> kRounding = {"parallelism.", "training
                                                        "training.micro_batch_size",
                                                        "training.precision", "training.fp8"};
 
-void check_fingerprints(const RunConfig& config, const fs::path& checkpoint,
+/// Returns whether the losses are of other data.
+bool check_fingerprints(const RunConfig& config, const fs::path& checkpoint,
                         const Fingerprints& saved, const Fingerprints& now) {
+  bool other = false;
   for (const auto& [key, before] : saved) {
     const auto found = now.find(key);
     if (found == now.end() || found->second == before) continue;
@@ -43,7 +45,9 @@ void check_fingerprints(const RunConfig& config, const fs::path& checkpoint,
              "checkpoint.allow_data_change allows it",
              (checkpoint / "state.json").string(), key, before, found->second);
     log_warn("the content of {} has changed since the checkpoint", key);
+    other = other || key != "data.validation";
   }
+  return other;
 }
 
 }  // namespace
@@ -53,8 +57,8 @@ Repeats check_same_run(const RunConfig& config, const fs::path& checkpoint,
                        const std::string& layout, const std::string& processor) {
   const fs::path path = checkpoint / "config.yaml";
   const auto before = parse_config<RunConfig>(read_file(path), path.string()).value;
-  check_fingerprints(config, checkpoint, saved, now);
-  Repeats repeats = Repeats::bits;
+  Repeats repeats =
+      check_fingerprints(config, checkpoint, saved, now) ? Repeats::no : Repeats::bits;
   const bool decays = config.lr_scheduler.decay != ScheduleKind::constant;
   for (const auto& [key, was, is] : differences(before, config)) {
     HG_CHECK(!begins_with_one_of(key, kFixed),

@@ -9,7 +9,7 @@ namespace hg {
 enum class Repeats {
   bits,   // same layout, same kind of processor, nothing changed that matters
   about,  // as before, but ranks, processor or precision of the sums are others
-  no      // the config asks for something else
+  no      // the config asks for something else, or allows other data
 };
 
 /// Throws for what a resumed run may not change: the model is in the checkpoint's tensors, the data

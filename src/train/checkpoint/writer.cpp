@@ -12,6 +12,7 @@
 #include "core/file.h"
 #include "dist/gather_rows.h"
 #include "train/checkpoint/checkpoint_folder.h"
+#include "train/checkpoint/get_together.h"
 
 namespace hg {
 namespace {
@@ -56,7 +57,7 @@ CheckpointWriter::~CheckpointWriter() {
 }
 
 void CheckpointWriter::save(const TrainState& state) {
-  if (writing_.valid()) writing_.get();
+  finish();
   const auto start = Clock::now();
   auto job = std::make_shared<Job>();
   job->saved = {state, fingerprints_};
@@ -77,10 +78,7 @@ std::optional<Written> CheckpointWriter::finished() {
 }
 
 std::optional<Written> CheckpointWriter::finish() {
-  std::optional<Written> written;
-  if (writing_.valid()) written = writing_.get();
-  if (Comm* host = run_.store.mesh().host; host != nullptr) host->barrier("checkpoint");
-  return written;
+  return get_together(run_.store.mesh().host, writing_, "checkpoint");
 }
 
 Written CheckpointWriter::write(const Job& job, const std::stop_token& stop) const {
@@ -147,7 +145,7 @@ void CheckpointWriter::commit(const Job& job, std::vector<SavedFile> files,
   inspect_checkpoint(job.unfinished, Inspect::sizes);
 
   // Of an earlier end of the run, overtaken by this one, or damaged and passed over.
-  if (fs::exists(path)) fs::remove_all(path);
+  if (fs::exists(path)) remove_checkpoint(path);
   fs::rename(job.unfinished, path);
   sync_folder(folder_);
   set_latest(path);

@@ -31,8 +31,8 @@ class CheckpointWriter {
   /// Waits for what this rank writes, not for other ranks.
   ~CheckpointWriter();
 
-  /// Copies the state and returns; waits before for the save that may still be going on. Every rank
-  /// calls it at the same step. Throws what went wrong with the one before.
+  /// Copies the state and returns; waits before until all ranks have written the one before, and
+  /// throws what went wrong with it. Collective.
   void save(const TrainState& state);
   /// The save that this rank has finished since the last call. Throws what went wrong with it: then
   /// nothing is left of it, and older checkpoints are as they were.

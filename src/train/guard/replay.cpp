@@ -9,6 +9,7 @@
 #include "train/checkpoint/checkpoint.h"
 #include "train/guard/bad_step_hook.h"
 #include "train/rank_place.h"
+#include "train/start.h"
 
 namespace hg {
 namespace {
@@ -45,8 +46,7 @@ std::vector<StepResult> run_steps(RunConfig config, const StepRecord& record, st
   if (!record.checkpoint.empty()) {
     state = load_checkpoint(record.checkpoint, *run).state;
   } else {
-    run->store.initialize(static_cast<std::uint64_t>(config.training.seed));
-    run->store.publish(run->ctx);
+    begin_fresh(config, *run);
   }
   state.samples = record.first_sample_of(state.step + 1, step, config.training.global_batch_size);
   state.tokens = state.samples * config.training.seq_len;

@@ -15,6 +15,7 @@
 
 #include "core/check.h"
 #include "core/file.h"
+#include "train/stop_signals.h"
 
 namespace hg {
 namespace {
@@ -76,7 +77,7 @@ std::optional<int> ChildProcess::poll() {
 }
 
 void ChildProcess::terminate() {
-  if (!poll()) ::kill(pid_, SIGTERM);
+  if (!poll()) StopSignals::ask(pid_);
 }
 
 void ChildProcess::kill() {

@@ -31,7 +31,8 @@ class ChildProcess {
 
   /// What waitpid() says of it once it has ended; nothing before.
   std::optional<int> poll();
-  /// Asks it to end (SIGTERM); after `kill`, it and what it started have ended.
+  /// Asks it to end (SIGTERM, by StopSignals::ask); after `kill`, it and what it started have
+  /// ended.
   void terminate();
   void kill();
   /// What it has written so far.

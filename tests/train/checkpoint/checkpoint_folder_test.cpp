@@ -1,7 +1,9 @@
 // What counts as a checkpoint, and what is said of one that was damaged.
 #include "train/checkpoint/checkpoint_folder.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 
 #include <fstream>
 
@@ -32,7 +34,7 @@ class CheckpointFolder : public testing::Test {
   static std::string damage_of(const fs::path& checkpoint, Inspect depth = Inspect::all) {
     try {
       inspect_checkpoint(checkpoint, depth);
-    } catch (const Error& e) {
+    } catch (const DamagedCheckpoint& e) {
       return e.what();
     }
     return "";
@@ -79,7 +81,7 @@ TEST_F(CheckpointFolder, EveryBitIsLookedAt) {
 TEST_F(CheckpointFolder, MissingFilesAndOtherVersionsAreNamed) {
   save(1);
   fs::rename(path(1) / "state.json", path(1) / "gone.json");
-  EXPECT_THAT(damage_of(path(1)), HasSubstr("state.json: No such file"));
+  EXPECT_THAT(damage_of(path(1)), HasSubstr("state.json: is missing"));
   fs::rename(path(1) / "gone.json", path(1) / "state.json");
 
   std::string manifest = read_file(path(1) / kManifest);
@@ -95,6 +97,53 @@ TEST_F(CheckpointFolder, ACheckpointUnderAnotherNameIsNotTaken) {
   save(3);
   fs::rename(path(3), path(8));
   EXPECT_FALSE(newest_checkpoint(all()));
+}
+
+/// While it lives, this process can open no file.
+class NoMoreFiles {
+ public:
+  NoMoreFiles() {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    const FileDescriptor next(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    const rlimit none{.rlim_cur = static_cast<rlim_t>(next.get()), .rlim_max = before_.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &none);
+  }
+  ~NoMoreFiles() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+  NoMoreFiles(const NoMoreFiles&) = delete;
+  NoMoreFiles& operator=(const NoMoreFiles&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(CheckpointFolder, WhatCannotBeReadIsNotDamaged) {
+  save(5);
+  save(10);
+  {
+    const NoMoreFiles now;
+    EXPECT_THROW(damage_of(path(10)), Error);
+    EXPECT_THROW(list_checkpoints(all()), Error);
+  }
+  // A file whose length cannot be asked for: a link to itself.
+  const fs::path model = path(10) / "model.safetensors";
+  fs::rename(model, folder / "kept");
+  fs::create_symlink(model, model);
+  EXPECT_THROW(damage_of(path(10)), Error);
+  EXPECT_THROW(newest_checkpoint(all()), Error);
+  fs::remove(model);
+  EXPECT_EQ(newest_checkpoint(all()), path(5));
+  fs::rename(folder / "kept", model);
+  EXPECT_EQ(newest_checkpoint(all()), path(10));
+}
+
+TEST_F(CheckpointFolder, WhatCannotBeRemovedStays) {
+  for (const std::int64_t step : {5, 10, 15}) save(step);
+  fs::create_directories(all() / "unfinished-step-00000005" / "in the way");
+  remove_old(all(), 1, 0);
+  EXPECT_EQ(list_checkpoints(all()), (std::vector{path(15), path(5)}));
+  remove_unfinished(all());
+  remove_old(all(), 1, 0);
+  EXPECT_EQ(list_checkpoints(all()), std::vector{path(15)});
 }
 
 TEST_F(CheckpointFolder, OldOnesGo) {

@@ -2,11 +2,13 @@
 // repeat.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "support/model_variants.h"
 #include "support/small_run.h"
 #include "train/checkpoint/checkpoint.h"
+#include "train/checkpoint/continuity.h"
 #include "train/checkpoint/writer.h"
 #include "train/machine.h"
 #include "train/metrics/metrics.h"
@@ -129,8 +131,48 @@ TEST_F(ContinueTest, ALossThatDoesNotRepeatIsNoticed) {
   EXPECT_THAT(event("run", "resumed"), HasSubstr("where bits should repeat"));
   forget_behind("run", 8);
   put_loss(9, 1.5);
-  EXPECT_THAT(error_of_run("run"), HasSubstr("the checkpoint, the data or the machine is not what "
-                                             "it was"));
+  // A start that has failed is no proof for the next one, which knows what the run had logged.
+  for (int start = 0; start < 2; ++start)
+    EXPECT_THAT(error_of_run("run"), HasSubstr("the checkpoint, the data or the machine is not "
+                                               "what it was; remove "));
+  EXPECT_TRUE(fs::remove(folder / "run" / kInterruptedLosses));
+  EXPECT_EQ(error_of_run("run"), "");
+  EXPECT_FALSE(fs::exists(folder / "run" / kInterruptedLosses));
+}
+
+TEST_F(ContinueTest, LossesOfOtherDataAreNotCompared) {
+  run("run");
+  forget_behind("run", 8);
+  const fs::path tokens = folder / "tokens_validation";
+  for (const char* end : {".bin", ".idx"})
+    fs::copy_file(tokens.string() + end, config.data.train + end,
+                  fs::copy_options::overwrite_existing);
+  config.checkpoint.allow_data_change = true;
+  EXPECT_EQ(error_of_run("run"), "");
+  EXPECT_EQ(event("run", "resumed"), "");
+}
+
+TEST(LossesBehind, EndWhereTheSamplesAreOthers) {
+  const TempFolder folder;
+  const auto line = [](std::int64_t step, std::int64_t tokens, double loss) {
+    return nlohmann::json{{"step", step}, {"tokens", tokens}, {"loss", loss}}.dump() + "\n";
+  };
+  const auto losses = [&] {
+    std::vector<double> found;
+    for (const LossPoint& point : losses_behind(folder.path(), {.step = 4, .tokens = 40}, 10))
+      found.push_back(point.loss);
+    return found;
+  };
+  EXPECT_EQ(losses(), std::vector<double>());
+  write_file(folder / "metrics.jsonl",
+             line(4, 40, 1) + line(5, 50, 2) + line(6, 60, 3) + line(7, 80, 4) + line(8, 80, 5));
+  EXPECT_EQ(losses(), (std::vector<double>{2, 3}));
+  // What was kept counts; steps that it has not are those of the run.
+  const LossPoint kept{.step = 5, .loss = 2.1 + 1e-15, .tokens = 50};
+  keep_losses(folder.path(), {&kept, 1});
+  EXPECT_EQ(losses(), (std::vector<double>{kept.loss, 3}));
+  keep_losses(folder.path(), {});
+  EXPECT_EQ(losses(), (std::vector<double>{2, 3}));
 }
 
 TEST_F(ContinueTest, AFreshRunMayBeginWithWeights) {
@@ -181,6 +223,45 @@ TEST_F(ContinueTest, GatesThatAreNotInTheWeightsStayAsDrawn) {
 
   config.model.intermediate_size = 96;
   EXPECT_THAT(error_of_run("wider"), HasSubstr("differs in its gates alone"));
+}
+
+TEST_F(ContinueTest, WeightsOfAnotherModelAreNotTaken) {
+  run("first");
+  config.checkpoint.init_from = (folder / "first").string();
+  config.model.num_hidden_layers = 1;
+  EXPECT_THAT(error_of_run("shallow"), HasSubstr("model.num_hidden_layers is 2 there and 1 here"));
+  config.model.num_hidden_layers = 2;
+  config.model.rope_theta = 77;
+  EXPECT_THAT(error_of_run("turned"), HasSubstr("model.rope_theta is 10000 there and 77 here"));
+  config.model.rope_theta = 10000;
+  config.model.initializer_range = 0.01;  // says how weights are drawn
+  config.training.steps = 1;
+  EXPECT_EQ(error_of_run("same"), "");
+}
+
+TEST_F(ContinueTest, BiasesOfRoutersComeWithTheWeights) {
+  choose_model(config.model, "biased");
+  run("first");
+  const fs::path from = checkpoint("first", "step-00000012");
+  RunModel model(config.model, Device::cpu, detect_cpu());
+  model.store.allocate(Device::cpu, DType::f32, ParamStore::Purpose::training);
+  model.store.initialize(7);
+  load_weights(from, model);
+  const SavedTensors saved(from, "model");
+  std::size_t biases = 0;
+  for (const Buffer& buffer : model.store.buffers()) {
+    if (!buffer.spec.saved) continue;
+    ++biases;
+    const auto expected = saved.whole(buffer.spec.name);
+    EXPECT_GT(*std::ranges::max_element(expected), 0) << buffer.spec.name;
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      EXPECT_EQ(buffer.values.as<float>()[i], expected[i]) << buffer.spec.name;
+  }
+  EXPECT_EQ(biases, 2U);  // of two layers
+
+  config.checkpoint.init_from = from.string();
+  config.model.moe.bias_update_rate = 0;
+  EXPECT_THAT(error_of_run("unbiased"), HasSubstr("router.bias' is there and not here"));
 }
 
 TEST_F(ContinueTest, MemoryReturnsAfterEachSave) {

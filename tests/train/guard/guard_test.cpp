@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "support/guard_run.h"
 
 namespace hg::test {
@@ -158,6 +160,43 @@ TEST_F(GuardRun, StopsBehindTheLastRewind) {
   // The next process comes from the checkpoint, too, and its line is behind these.
   EXPECT_EQ(hashes_of("run", {.times = 0}, kFaultyStep)[0].size(), 3U);
   EXPECT_EQ(lines("run", "events.jsonl").size(), 3U);
+}
+
+/// Runs that have learned something, so that other samples have other losses.
+class RestartedGuardRun : public GuardRun {
+ protected:
+  RestartedGuardRun() {
+    config.guard.not_finite = NotFinitePolicy::rewind_and_skip;
+    config.guard.max_rewinds = 1;
+    config.metrics.instrument_interval = 0;
+    config.checkpoint.interval = 60;
+    config.training.steps = 70;
+  }
+  std::vector<std::string> resumed(const std::string& name) const {
+    std::vector<std::string> found;
+    for (const auto& row : rows(name, "event"))
+      if (row.contains("resumed")) found.push_back(row.at("resumed"));
+    return found;
+  }
+};
+
+TEST_F(RestartedGuardRun, IsNotComparedWithOtherSamples) {
+  EXPECT_THROW(hashes_of("run", {.step = 68, .times = 2}, 0), Error);
+  const auto behind = rows("run", "train");
+  const double other = behind.at(60).at("loss_metrics/global_avg_loss");
+  EXPECT_EQ(hashes_of("run", {.times = 0}, 0)[0].size(), 10U);
+  const double loss = rows("run", "train").at(60).at("loss_metrics/global_avg_loss");
+  EXPECT_LT(loss, 0.6 * std::log(260.0));
+  EXPECT_GT(std::abs(loss / other - 1), 0.01);  // else this would prove nothing
+  EXPECT_THAT(resumed("run"), testing::IsEmpty());
+}
+
+TEST_F(RestartedGuardRun, ARewindEndsTheComparison) {
+  hashes_of("run", {.times = 0}, 0);
+  fs::remove_all(checkpoint("run", "step-00000070"));
+  hashes_of("run", {.step = 63}, 0);
+  EXPECT_EQ(lines("run", "events.jsonl").at(0).at("action"), "rewind");
+  EXPECT_THAT(resumed("run"), testing::IsEmpty());
 }
 
 TEST_F(GuardRun, StopsBehindTheLastSkip) {

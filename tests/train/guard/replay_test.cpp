@@ -55,6 +55,17 @@ class ReplayTest : public GuardRun {
   }
 };
 
+TEST_F(ReplayTest, BeginsWithTheWeightsThatTheRunBeganWith) {
+  make_base();
+  config.checkpoint.init_from = (folder / "base").string();
+  config.checkpoint.interval = 0;
+  config.training.steps = 3;
+  hashes_of("run", {.times = 0}, 0);
+  const Replay found = replay_of("run", 2);
+  EXPECT_EQ(found.record.start, 0);
+  EXPECT_EQ(found.outcome(), Outcome::repeats) << found.sentence();
+}
+
 TEST_F(ReplayTest, AHealthyStepRepeatsAndNothingIsWritten) {
   make_base();
   run_with("run", {.times = 0});
