@@ -30,6 +30,16 @@ std::string fact(const nlohmann::json& machine, std::initializer_list<const char
   return at->is_string() ? at->get<std::string>() : at->dump();
 }
 
+/// "8 on 1 node: data 8, ZeRO stage 1"
+std::string ranks_of(const nlohmann::json& machine) {
+  const std::string count = fact(machine, {"ranks", "count"});
+  if (count == "-" || count == "1") return count;
+  const std::string nodes = fact(machine, {"ranks", "nodes"});
+  return fmt::format("{} on {} {}: {}, ZeRO stage {}", count, nodes,
+                     nodes == "1" ? "node" : "nodes", fact(machine, {"ranks", "layout"}),
+                     fact(machine, {"ranks", "zero_stage"}));
+}
+
 }  // namespace
 
 ReportSection config_section(const SectionInput& input) {
@@ -82,6 +92,8 @@ ReportSection reproduction_section(const SectionInput& input) {
                   {"compiler", "compiler", true},
                   {"cpu", "processor", true},
                   {"threads", "threads", true},
+                  {"gpu", "GPU", true},
+                  {"ranks", "ranks", true},
                   {"data", "data", true},
                   {"command", "command", true}},
       .note = "The config of a run is resolved: it holds every value, and needs no overrides."};
@@ -100,6 +112,8 @@ ReportSection reproduction_section(const SectionInput& input) {
                    {fact(machine, {"headgate", "compiler"})},
                    {fact(machine, {"cpu", "model"})},
                    {fact(machine, {"cpu", "threads"})},
+                   {fact(machine, {"gpu", "name"})},
+                   {ranks_of(machine)},
                    {run.setting("data.train", "-")},
                    {command}});
     table.families.push_back(static_cast<int>(input.group_of(r).family));
