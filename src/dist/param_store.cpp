@@ -112,33 +112,31 @@ void ParamStore::lay_out(Arena& arena, DType dtype, Tensor Flat::*member, bool s
       }
     }
   };
-  std::int64_t sum = 0;
   each([&](std::size_t u, Kind kind, Flat&, std::int64_t n) {
-    if (taking_turns && units_[u].recurring) {
-      auto& room = turns[turn_of(u)][kind];
-      sum += std::max<std::int64_t>(0, n - room);
-      room = std::max(room, n);
-    } else {
-      sum += n;
-    }
+    if (!taking_turns || !units_[u].recurring) return;
+    auto& room = turns[turn_of(u)][kind];
+    room = std::max(room, n);
   });
-  if (device_ != Device::meta) arena.reserve(static_cast<std::size_t>(sum * size_of(dtype)), gpu_);
-  // Padding counts in norms, and moments begin with zeros, as memory of the host does by itself.
-  const auto place = [&](std::int64_t n) {
-    const Tensor tensor = arena.allocate("parameters", dtype, {n});
-    if (gpu_) zero(tensor);
-    return tensor;
+  const auto place_all = [&] {
+    Tensor places[2][kKinds];
+    each([&](std::size_t u, Kind kind, Flat& flat, std::int64_t n) {
+      if (!taking_turns || !units_[u].recurring) {
+        flat.*member = arena.allocate("parameters", dtype, {n});
+        return;
+      }
+      Tensor& shared = places[turn_of(u)][kind];
+      if (!shared) shared = arena.allocate("parameters", dtype, {turns[turn_of(u)][kind]});
+      flat.*member = shared.slice(0, 0, n);
+    });
   };
-  Tensor places[2][kKinds];
-  each([&](std::size_t u, Kind kind, Flat& flat, std::int64_t n) {
-    Tensor* shared = taking_turns && units_[u].recurring ? &places[turn_of(u)][kind] : nullptr;
-    if (shared == nullptr) {
-      flat.*member = place(n);
-      return;
-    }
-    if (!*shared) *shared = place(turns[turn_of(u)][kind]);
-    flat.*member = shared->slice(0, 0, n);
-  });
+  place_all();  // measures
+  if (device_ == Device::meta) return;
+  const std::size_t bytes = arena.high_water();
+  arena.release(0);
+  arena.reserve(bytes, gpu_);
+  place_all();
+  // Padding counts in norms, and moments begin with zeros, as memory of the host does by itself.
+  if (gpu_) each([&](std::size_t, Kind, Flat& flat, std::int64_t) { zero(flat.*member); });
 }
 
 void ParamStore::allocate(Device device, DType compute, Purpose purpose,

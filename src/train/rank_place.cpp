@@ -38,9 +38,10 @@ GpuWorlds connect_gpus(Comm& host, const std::shared_ptr<GpuStream>& gpu,
   };
   worlds.world = connect(*worlds.compute);
   worlds.background_world = connect(*worlds.background);
-  gpu->watch_waits(waits_into(
+  const auto watch = waits_into(
       host.shared_record(),
-      {worlds.world->shared_record(), worlds.background_world->shared_record()}, gpu->device()));
+      {worlds.world->shared_record(), worlds.background_world->shared_record()}, gpu->device());
+  for (const auto& stream : {worlds.compute, worlds.background}) stream->watch_waits(watch);
   return worlds;
 }
 

@@ -116,7 +116,7 @@ void set_latest(const fs::path& checkpoint) {
              error.message());
 }
 
-void remove_checkpoint(const fs::path& checkpoint) {
+bool remove_checkpoint(const fs::path& checkpoint) {
   // Under another name first, so that a crash in between leaves no half of a checkpoint.
   const fs::path going =
       checkpoint.parent_path() / fmt::format("{}{}", kUnfinished, checkpoint.filename().string());
@@ -126,6 +126,7 @@ void remove_checkpoint(const fs::path& checkpoint) {
   if (gone) fs::remove_all(going, error);
   if (error)
     log_warn("{}: cannot remove it: {}", (gone ? going : checkpoint).string(), error.message());
+  return gone;
 }
 
 void remove_old(const fs::path& folder, std::int64_t keep, std::int64_t keep_every) {

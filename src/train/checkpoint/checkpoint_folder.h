@@ -38,7 +38,7 @@ void set_latest(const std::filesystem::path& checkpoint);
 
 /// Removes a checkpoint. Where the system does not let it, that is logged, and it stays under its
 /// name or, with what is left of it, for remove_unfinished. Returns whether the name is free.
-void remove_checkpoint(const std::filesystem::path& checkpoint);
+bool remove_checkpoint(const std::filesystem::path& checkpoint);
 
 /// Removes all but the newest `keep`, and, if `keep_every` > 0, those of multiples of it.
 void remove_old(const std::filesystem::path& folder, std::int64_t keep, std::int64_t keep_every);

@@ -145,7 +145,8 @@ void CheckpointWriter::commit(const Job& job, std::vector<SavedFile> files,
   inspect_checkpoint(job.unfinished, Inspect::sizes);
 
   // Of an earlier end of the run, overtaken by this one, or damaged and passed over.
-  if (fs::exists(path)) remove_checkpoint(path);
+  HG_CHECK(!fs::exists(path) || remove_checkpoint(path),
+           "{}: is in the way of the checkpoint of this step", path.string());
   fs::rename(job.unfinished, path);
   sync_folder(folder_);
   set_latest(path);

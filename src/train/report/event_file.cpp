@@ -206,7 +206,7 @@ ReportRun read_event_run(const fs::path& path, const std::optional<std::string>&
   rename(metric::kValidationLoss, kValidationTags);
   rename(metric::kLearningRate, kRateTags);
   run.status = status_of(run);
-  complete(run);
+  judge_spikes(run);
   return run;
 }
 

@@ -103,9 +103,6 @@ bool is_drawn(std::string_view name) {
          std::ranges::any_of(kPrefixes, [&](auto prefix) { return name.starts_with(prefix); });
 }
 
-namespace {
-
-/// Fills in spikes and scores from loss and gradient norm.
 void judge_spikes(ReportRun& run) {
   const Series &loss = run.of(metric::kLoss), &norm = run.of(metric::kGradNorm);
   SpikeMonitor monitor;
@@ -121,14 +118,6 @@ void judge_spikes(ReportRun& run) {
   const auto open = monitor.events().open();
   run.spikes.insert(run.spikes.end(), open.begin(), open.end());
   std::ranges::stable_sort(run.spikes, {}, &SpikeEvent::start);
-}
-
-}  // namespace
-
-void complete(ReportRun& run) {
-  judge_spikes(run);
-  if (run.of(metric::kTotalTokensPerSecond).empty() && !run.of(metric::kTokensPerSecond).empty())
-    run.series[metric::kTotalTokensPerSecond] = run.of(metric::kTokensPerSecond);
 }
 
 ReportRun read_run_folder(const fs::path& folder) {
@@ -167,7 +156,10 @@ ReportRun read_run_folder(const fs::path& folder) {
   if (run.guard_stop && run.status == ReportRun::Status::diverged)
     run.remarks.push_back(fmt::format("the guard stopped it at step {}: {}", run.guard_stop->step,
                                       run.guard_stop->kind == "spike" ? "a spike" : "not finite"));
-  complete(run);
+  judge_spikes(run);
+  // Before there were two, a run said the speed of all ranks under the name of one's.
+  if (run.of(metric::kTotalTokensPerSecond).empty() && !run.of(metric::kTokensPerSecond).empty())
+    run.series[metric::kTotalTokensPerSecond] = run.of(metric::kTokensPerSecond);
   return run;
 }
 

@@ -16,9 +16,8 @@ ReportRun read_run_folder(const std::filesystem::path& folder);
 /// The parts of it.
 /// Values by path, "optimizer.lr": "0.003", of a YAML file with maps, scalars and lists.
 std::map<std::string, std::string> flat_yaml(const std::string& yaml, const std::string& name);
-/// Fills in what follows from the series: spikes and their scores, and how fast all ranks were
-/// together, where the run says one speed alone.
-void complete(ReportRun& run);
+/// Fills in spikes and scores from loss and gradient norm.
+void judge_spikes(ReportRun& run);
 /// Names that a report draws or counts with.
 bool is_drawn(std::string_view metric);
 

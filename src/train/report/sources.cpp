@@ -54,7 +54,7 @@ ReportRun read_table(const fs::path& path) {
                                       losses.missing_steps));
   run.remarks.push_back("a table: on which data it was trained is unknown");
   run.status = status_of(run);
-  complete(run);
+  judge_spikes(run);
   return run;
 }
 

@@ -80,6 +80,10 @@ void ChildProcess::terminate() {
   if (!poll()) StopSignals::ask(pid_);
 }
 
+void ChildProcess::terminate_ranks() {
+  if (!poll()) ::kill(pid_, SIGUSR1);
+}
+
 void ChildProcess::kill() {
   if (poll()) return;
   ::kill(-pid_, SIGKILL);

@@ -34,6 +34,9 @@ class ChildProcess {
   /// Asks it to end (SIGTERM, by StopSignals::ask); after `kill`, it and what it started have
   /// ended.
   void terminate();
+  /// The same of ranks under a launcher, mpirun or srun, which hands SIGUSR1 on to them; SIGTERM it
+  /// would take as its own, and leave them two seconds.
+  void terminate_ranks();
   void kill();
   /// What it has written so far.
   std::string output() const;

@@ -29,12 +29,23 @@ constexpr auto kPoll = std::chrono::milliseconds(100);
 constexpr double kGraceSeconds = 20;  // from asking a run to end to killing it
 constexpr int kMostStarts = 3;        // of a run that signals end
 
-/// The last line that a program wrote, without the time in front of an error.
-std::string last_line(const std::string& output) {
-  std::string last;
-  for_each_line(output, [&](std::string_view line, std::int64_t) { last = line; });
-  const std::size_t error = last.find(" E ");
-  return error == std::string::npos ? last : last.substr(error + 3);
+/// What a program wrote last of an error, without the time in front; or its last line, without the
+/// rules that mpirun draws around what it says.
+std::string reason_in(const std::string& output) {
+  constexpr std::string_view kError = " E ";
+  std::string last, error;
+  for_each_line(output, [&](std::string_view line, std::int64_t) {
+    if (line.find_first_not_of("- ") != std::string_view::npos) last = line;
+    const std::size_t at = line.find(kError);
+    if (at != std::string_view::npos) error = line.substr(at + kError.size());
+  });
+  return error.empty() ? last : error;
+}
+
+/// The signal that ended a process, or a rank, of which a launcher says so by its exit code; or 0.
+int signal_of(int status) {
+  if (WIFSIGNALED(status)) return WTERMSIG(status);
+  return WIFEXITED(status) && WEXITSTATUS(status) > 128 ? WEXITSTATUS(status) - 128 : 0;
 }
 
 class Runner {
@@ -126,10 +137,14 @@ class Runner {
   void follow(Job& job) {
     job.tail.follow();
     if (!job.asked && sweep_.config.diverged.early_stop && job.tail.trace().diverged()) {
-      job.child->terminate();
+      ask_to_end(job);
       job.asked = Clock::now();
     }
     if (job.asked && seconds_since(*job.asked) > kGraceSeconds) job.child->kill();
+  }
+
+  void ask_to_end(Job& job) const {
+    launcher_words(sweep_.config).empty() ? job.child->terminate() : job.child->terminate_ranks();
   }
 
   /// Takes note of a run that has ended; true if it is done with. One that a signal ended goes on.
@@ -140,7 +155,7 @@ class Runner {
     PointTrace trace =
         trace_run(sweep_.run_folder(job.point), job.point.config, sweep_.config.diverged);
     const bool good = WIFEXITED(*status) && WEXITSTATUS(*status) == 0;
-    const bool killed = WIFSIGNALED(*status);
+    const bool killed = signal_of(*status) != 0;
     if (WIFEXITED(*status) && WEXITSTATUS(*status) == kTrainingFailed) trace.stopped_by_guard();
     PointResult result = trace.result();
     if (result.status == PointStatus::running ||
@@ -154,8 +169,8 @@ class Runner {
       }
       result.status = PointStatus::failed;
       result.reason =
-          killed ? fmt::format("ended by signal {}, {} times", WTERMSIG(*status), job.starts)
-                 : last_line(output);
+          killed ? fmt::format("ended by signal {}, {} times", signal_of(*status), job.starts)
+                 : reason_in(output);
     }
     write_result(sweep_.result_file(job.point), result);
     results_[job.index] = result;
@@ -177,7 +192,7 @@ class Runner {
   }
 
   [[noreturn]] void stop() {
-    for (Job& job : running_) job.child->terminate();
+    for (Job& job : running_) ask_to_end(job);
     const auto asked = Clock::now();
     for (Job& job : running_) {
       while (!job.child->poll() && seconds_since(asked) < kGraceSeconds)
