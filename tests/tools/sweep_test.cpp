@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "support/finish.h"
+#include "support/mpirun.h"
 #include "support/paths.h"
 #include "support/small_run.h"
 #include "train/checkpoint/checkpoint.h"
@@ -166,6 +167,42 @@ TEST_F(SweepCliTest, StopsWhenAskedAndContinues) {
   EXPECT_EQ(WEXITSTATUS(*sweep.poll()), 1);
   EXPECT_THAT(sweep.output(), HasSubstr("the sweep was stopped; start it again to continue"));
   EXPECT_FALSE(fs::exists(folder / "stopped/results/seed1.json"));
+}
+
+using SweepMpiTest = SweepCliTest;
+
+TEST_F(SweepMpiTest, RanksAreAskedToSaveAndEnd) {
+  need_mpirun();
+  if (IsSkipped()) return;
+  if (std::thread::hardware_concurrency() < 2) GTEST_SKIP() << "mpirun wants a core for each rank";
+  config.training.steps = config.checkpoint.interval = 1000000;
+  config.training.threads = 1;
+  const std::string file = write("ranks", "ranks: 2\naxes: [{key: training.seed, values: [1]}]\n");
+  const fs::path run = folder / "ranks/runs/seed1";
+  ChildProcess sweep({kHeadgate, "sweep", file}, folder / "log");
+  while (!fs::exists(run / "metrics.jsonl") || rows("ranks/runs/seed1", "train").empty()) {
+    ASSERT_FALSE(sweep.poll()) << sweep.output();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  sweep.terminate();
+  while (!sweep.poll()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_TRUE(newest_checkpoint(run / "checkpoints")) << text("ranks/logs/seed1.log");
+  EXPECT_THAT(text("ranks/logs/seed1.log"), HasSubstr("the same command continues"));
+}
+
+TEST_F(SweepMpiTest, SaysWhyARunOfSeveralRanksFailed) {
+  need_mpirun();
+  if (IsSkipped()) return;
+  config.data.train = "/nowhere";
+  const std::string file =
+      write("failed",
+            "ranks: 2\nlauncher: [mpirun, --oversubscribe, --allow-run-as-root, -n, '2']\n"
+            "axes: [{key: training.seed, values: [1]}]\n");
+  const Finished result = finish(kHeadgate + " sweep " + file);
+  EXPECT_EQ(result.exit_code, 1) << result.output;
+  const json point = json::parse(text("failed/sweep.json"))["points"][0];
+  EXPECT_EQ(point["status"], "failed");
+  EXPECT_THAT(point["reason"].get<std::string>(), HasSubstr("/nowhere"));
 }
 
 /// Whether a process has signals that no handler has seen yet.
