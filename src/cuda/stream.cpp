@@ -165,9 +165,7 @@ void CudaStream::synchronize() {
 }
 
 std::shared_ptr<GpuStream> CudaStream::another() {
-  auto stream = std::make_shared<CudaStream>(device_, ops_);
-  stream->watch_ = watch_;
-  return stream;
+  return std::make_shared<CudaStream>(device_, ops_);
 }
 
 GpuStream::Mark CudaStream::mark() {

@@ -13,26 +13,6 @@ namespace {
 
 using testing::HasSubstr;
 
-class Event {
- public:
-  Event() { expect_cuda(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
-  ~Event() { cudaEventDestroy(event_); }
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-  operator cudaEvent_t() const { return event_; }
-
-  cudaError_t record(cudaStream_t stream) const { return cudaEventRecord(event_, stream); }
-  cudaError_t wait(cudaStream_t stream) const { return cudaStreamWaitEvent(stream, event_, 0); }
-  /// What is enqueued in `later` from now on waits for what is in `earlier` now.
-  void order(cudaStream_t earlier, cudaStream_t later) const {
-    expect_cuda(record(earlier));
-    expect_cuda(wait(later));
-  }
-
- private:
-  cudaEvent_t event_ = nullptr;
-};
-
 cudaError_t begin(cudaStream_t stream) {
   return cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
 }

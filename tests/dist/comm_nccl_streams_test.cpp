@@ -14,23 +14,6 @@ namespace {
 
 constexpr std::int64_t kPiece = 257;
 
-class Event {
- public:
-  Event() { expect_cuda(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
-  ~Event() { cudaEventDestroy(event_); }
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-
-  /// What is enqueued in `later` from now on waits for what is in `earlier` now.
-  void order(cudaStream_t earlier, cudaStream_t later) {
-    expect_cuda(cudaEventRecord(event_, earlier));
-    expect_cuda(cudaStreamWaitEvent(later, event_, 0));
-  }
-
- private:
-  cudaEvent_t event_ = nullptr;
-};
-
 /// A stand-in for a kernel: fn() in the stream.
 void launch(cudaStream_t stream, std::function<void()> fn) {
   auto* work = new std::function<void()>(std::move(fn));

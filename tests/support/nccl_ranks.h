@@ -27,6 +27,27 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
+/// A place in a stream.
+class Event {
+ public:
+  Event() { expect_cuda(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
+  ~Event() { cudaEventDestroy(event_); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  operator cudaEvent_t() const { return event_; }
+
+  cudaError_t record(cudaStream_t stream) const { return cudaEventRecord(event_, stream); }
+  cudaError_t wait(cudaStream_t stream) const { return cudaStreamWaitEvent(stream, event_, 0); }
+  /// What is enqueued in `later` from now on waits for what is in `earlier` now.
+  void order(cudaStream_t earlier, cudaStream_t later) const {
+    expect_cuda(record(earlier));
+    expect_cuda(wait(later));
+  }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
 /// The world of all ranks on a stream of this rank's device.
 inline std::unique_ptr<Comm> simulated_world(Comm& control, cudaStream_t stream) {
   return nccl_world(*headgate_nccl_api(), peers_over(control),
